@@ -244,8 +244,8 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// The ack is sent whether the answer is awaited or not.
-    pub async fn ack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed").await
+    pub fn ack_confirmed(self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.settle_confirmed(SettleKind::Ack.into(), "ack_confirmed")
     }
 
     /// As [`nack`](Self::nack), and waits for the gateway's word.
@@ -255,8 +255,8 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// The nack is sent whether the answer is awaited or not.
-    pub async fn nack_confirmed(self) -> Result<()> {
-        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed").await
+    pub fn nack_confirmed(self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.settle_confirmed(SettleKind::Nack.into(), "nack_confirmed")
     }
 
     /// As [`nack_after`](Self::nack_after), and waits for the gateway's word.
@@ -266,9 +266,9 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// The nack is sent whether the answer is awaited or not.
-    pub async fn nack_after_confirmed(self, delay: Duration) -> Result<()> {
+    pub fn nack_after_confirmed(self, delay: Duration) -> impl Future<Output = Result<()>> + Send + use<> {
         let how = How { delay_ms: Some(in_millis(delay)), ..SettleKind::Nack.into() };
-        self.settle_confirmed(how, "nack_after_confirmed").await
+        self.settle_confirmed(how, "nack_after_confirmed")
     }
 
     /// As [`reject`](Self::reject), and waits for the gateway's word.
@@ -278,9 +278,9 @@ impl Delivery {
     ///
     /// # Cancel safety
     /// It is sent whether the answer is awaited or not.
-    pub async fn reject_confirmed(self, reason: impl Display) -> Result<()> {
+    pub fn reject_confirmed<D: Display>(self, reason: D) -> impl Future<Output = Result<()>> + Send + use<D> {
         let how = because(SettleKind::Reject, &reason);
-        self.settle_confirmed(how, "reject_confirmed").await
+        self.settle_confirmed(how, "reject_confirmed")
     }
 
     const fn range(&self, how: How) -> Settled {

@@ -354,13 +354,13 @@ impl Inbox {
         let first = !std::mem::replace(&mut contents.announced, true);
         drop(contents);
         if !self.outbox.settling(first.then_some(self), true) {
-            self.answer_nobody();
+            self.leave_unconfirmed();
         }
         receiver
     }
 
-    /// Those who wait for the gateway's word wait in vain: the client has ended.
-    pub(crate) fn answer_nobody(&self) {
+    /// The client has ended: nobody is told what the gateway says any more.
+    pub(crate) fn leave_unconfirmed(&self) {
         let confirms = std::mem::take(&mut self.lock().confirms);
         drop(confirms);
     }

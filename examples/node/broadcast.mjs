@@ -36,6 +36,6 @@ await take("guest", guest, 1);
 south = await host("south");
 await take("south", south, 2);
 for await (const group of mesh.groups.list("prices")) {
-  for (const member of group.durableMembers) console.log(`${member.name} has ${member.lag} waiting`);
+  for (const member of group.durableMembers ?? []) console.log(`${member.name} has ${member.lag} waiting`);
 }
 await mesh.close();

@@ -24,7 +24,7 @@ async function bill(count, handler) {
   }
 }
 
-for (const [id, order] of [["1", { price: 5 }], ["2", {}], ["3", { price: 7 }]]) {
+for (const [id, order] of Object.entries({ 1: { price: 5 }, 2: {}, 3: { price: 7 } })) {
   await mesh.publish("priced-orders", order, { id, type: "order.created" });
 }
 await bill(4, (delivery) => {
@@ -35,7 +35,7 @@ await bill(4, (delivery) => {
 
 const billing = { group: "billing", all: true };
 for await (const letter of mesh.deadLetters.list("priced-orders", { group: "billing", events: true })) {
-  console.log(`dead letter ${letter.number}: order ${letter.event.id}, ${letter.failures} failures`);
+  console.log(`dead letter ${letter.number}: order ${letter.event?.id}, ${letter.failures} failures`);
 }
 console.log(`given back: ${(await mesh.deadLetters.redrive("priced-orders", billing)).redriven}`);
 await bill(1, (delivery) => console.log(`${delivery.id} is free`));

@@ -63,7 +63,7 @@ pub(crate) struct Failure {
 /// A text with its zero.
 pub(crate) type Text = CString;
 
-/// A text as C wants it. What is behind a NUL in it is left out.
+/// A text as C wants it, without any NUL that is in it.
 pub(crate) fn c_text(text: impl Into<Vec<u8>>) -> CString {
     let mut text: Vec<u8> = text.into();
     text.retain(|byte| *byte != 0);

@@ -2,9 +2,10 @@
 
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{Ask, Client, Options, Outcome, Result, State};
+use meshwire_embed::{Ask, Client, Options, Result, State};
 
 use crate::border::{self, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run};
+use crate::handler::may_wait;
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::values::{Held, Value, give, look, take};
 
@@ -222,10 +223,12 @@ pub unsafe extern "C" fn mw_flush_start(
 }
 
 /// Finishes what is in flight, at the latest when the deadline has passed (negative: 30 s), and ends the client: publishes get their
-/// answers, handlers end, settles are sent. MW_TIMEOUT: something was left. The pointer stays until mw_close.
+/// answers, handlers end, settles are sent. MW_TIMEOUT: something was left, also deliveries in a queue that nobody took: free it before.
+/// MW_INVALID in a handler of mw_consume or mw_serve, which would wait for itself. The pointer stays until mw_close.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_drain(mesh: *mut mw_client, deadline_ms: i64, err: *mut *mut mw_error) -> c_int {
     done("drain", err, || {
+        may_wait("drain")?;
         let client = held("drain", mesh)?.client;
         client.wait(Ask::Drain { deadline: millis(deadline_ms) }).map(|_| ())
     })
@@ -257,10 +260,11 @@ pub unsafe extern "C" fn mw_close(mesh: *mut mw_client, deadline_ms: i64) -> c_i
         return 0;
     }
     run("close", std::ptr::null_mut(), || {
+        may_wait("close")?;
         let held = take!(mesh, "close", "mw_client", Value::Client(held) => held);
-        match held.client.wait(Ask::Drain { deadline: millis(deadline_ms) })? {
-            Outcome::Done => Ok(0),
-            other => Err(invalid("close", format!("{other:?}"))),
-        }
+        let drained = held.client.wait(Ask::Drain { deadline: millis(deadline_ms) });
+        // Here, and not where the last that is made of the client ends.
+        held.client.detach();
+        drained.map(|_| 0)
     })
 }

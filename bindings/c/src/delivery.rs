@@ -2,11 +2,11 @@
 
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{Delivery, Result, Settle};
+use meshwire_embed::{Delivery, Queue, Result, Settle};
 
 use crate::border::{c_text, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet};
 use crate::event::mw_data;
-use crate::hooks;
+use crate::hooks::{self, mw_settle_kind};
 use crate::message::{Message, attribute, mw_message, nth};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::values::{Value, deliveries, give};
@@ -21,7 +21,7 @@ pub struct mw_delivery {
 /// # Safety
 /// `place` has room for them.
 pub(crate) unsafe fn hand(all: Vec<Delivery>, place: *mut *mut mw_delivery) -> Result<usize> {
-    all.iter().for_each(hooks::delivered);
+    all.iter().for_each(|delivery| hooks::delivered(delivery.client(), Message::Delivery(delivery)));
     let mut count = 0;
     deliveries().insert(all, |number| {
         // SAFETY: as this function's.
@@ -57,13 +57,17 @@ unsafe fn how(kind: c_int, delay_ms: i64, reason: *const c_char) -> Result<Settl
     })
 }
 
+fn tell(delivery: &Delivery, how: &Settle) {
+    hooks::settled(delivery.client(), Message::Delivery(delivery), hooks::kind(how));
+}
+
 fn settle(delivery: Delivery, how: Settle) -> Result<()> {
-    hooks::settled(&delivery, Some(&how));
+    tell(&delivery, &how);
     delivery.settle(how)
 }
 
-/// Reads deliveries: `messages`, whose first has its size set, gets one for each. Those that stand for nothing fail the call, and none is
-/// read.
+/// Reads deliveries: `messages`, whose first has its size set, gets one for each. The call fails at the first that stands for
+/// nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_read(
     batch: *const *mut mw_delivery,
@@ -84,7 +88,7 @@ pub unsafe extern "C" fn mw_read(
         for at in 0..count {
             // SAFETY: the program says that there are so many.
             let delivery = unsafe { batch.add(at).read() };
-            let message = look(delivery, "read", |delivery| mw_message::of(&Message::Delivery(delivery)))?;
+            let message = look(delivery, "read", |delivery| mw_message::of(Message::Delivery(delivery)))?;
             // SAFETY: the program has places for so many, of this size.
             unsafe { message.put(messages.byte_add(at * size), size) };
         }
@@ -96,7 +100,7 @@ pub unsafe extern "C" fn mw_read(
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_delivery_data(delivery: *const mw_delivery) -> mw_data {
     let none = mw_data { ptr: std::ptr::null(), len: 0, kind: 0 };
-    quiet(none, || look(delivery, "read", |delivery| Ok(mw_message::of(&Message::Delivery(delivery))?.data)))
+    quiet(none, || look(delivery, "read", |delivery| Ok(mw_message::of(Message::Delivery(delivery))?.data)))
 }
 
 /// An attribute of a delivery as its canonical text, such as "time", into a buffer of so many bytes, ended by a zero: gives its length, which
@@ -221,7 +225,7 @@ pub unsafe extern "C" fn mw_settle_confirmed(
         // SAFETY: a text of the program's.
         let how = unsafe { how(kind, delay_ms, reason) }?;
         let delivery = take(delivery, "settle")?;
-        hooks::settled(&delivery, Some(&how));
+        tell(&delivery, &how);
         delivery.settle_confirmed(how)
     })
 }
@@ -241,9 +245,13 @@ pub unsafe extern "C" fn mw_settle_start(
     done("settle", err, || {
         // SAFETY: a text of the program's.
         let how = unsafe { how(kind, delay_ms, reason) }?;
-        let delivery = take(delivery, "settle")?;
-        hooks::settled(&delivery, Some(&how));
-        let call = |queue: &_| delivery.begin_settle_confirmed(how, queue, tag);
+        let call = |queue: &Queue| {
+            // First, so that the delivery is not lost where there is none.
+            let place = queue.place(tag, "settle")?;
+            let delivery = take(delivery, "settle")?;
+            tell(&delivery, &how);
+            delivery.begin_settle_confirmed_in(how, place)
+        };
         // SAFETY: the program's place for it.
         unsafe { begin("settle", queue, tag, operation, call) }
     })
@@ -253,7 +261,7 @@ pub unsafe extern "C" fn mw_settle_start(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_extend_confirmed(delivery: *mut mw_delivery, err: *mut *mut mw_error) -> c_int {
     done("extend", err, || {
-        let queue = meshwire_embed::Queue::new(1)?;
+        let queue = Queue::new(1)?;
         drop(look(delivery, "extend", |delivery| delivery.begin_extend_confirmed(&queue, 0))?);
         let mut ended = Vec::new();
         while ended.is_empty() && queue.take(1, None, &mut ended)? {}
@@ -283,7 +291,7 @@ pub unsafe extern "C" fn mw_extend_start(
 pub extern "C" fn mw_delivery_free(delivery: *mut mw_delivery) {
     quiet((), || {
         let delivery = take(delivery, "settle")?;
-        hooks::settled(&delivery, None);
+        hooks::settled(delivery.client(), Message::Delivery(&delivery), mw_settle_kind::MW_DROPPED);
         drop(delivery);
         Ok(())
     });
@@ -311,7 +319,7 @@ pub unsafe extern "C" fn mw_give_back(
         for at in 0..count {
             // SAFETY: the program says that there are so many.
             let delivery = take(unsafe { batch.add(at).read() }, "settle")?;
-            hooks::settled(&delivery, None);
+            hooks::settled(delivery.client(), Message::Delivery(&delivery), mw_settle_kind::MW_DROPPED);
             if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }?;
         }
         Ok(())

@@ -1,13 +1,16 @@
 //! Handlers that the library calls on the thread that calls it.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 
 use meshwire_embed::{Handled, Result};
 
 use crate::border::{done, invalid, mw_error, run};
 use crate::client::mw_client;
+use crate::hooks;
+use crate::message::Message;
 use crate::values::{Value, give, values};
-use crate::work::{Piece, consumer, mw_job, mw_request, pieces_of, responder};
+use crate::work::{Piece, consumer, end, mw_job, mw_request, pieces_of, responder};
 
 /// A function that handles events of mw_consume.
 #[repr(C)]
@@ -32,6 +35,39 @@ pub struct mw_request_handler {
     pub call: Option<unsafe extern "C" fn(ctx: *mut c_void, request: *mut mw_request) -> c_int>,
     /// Is called exactly once, when the handler is not needed any more; may be NULL.
     pub drop: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
+}
+
+thread_local! {
+    /// Handlers that run on this thread.
+    static HANDLERS: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A handler runs on this thread.
+struct Handling;
+
+impl Handling {
+    fn begin() -> Self {
+        HANDLERS.set(HANDLERS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        HANDLERS.set(HANDLERS.get() - 1);
+    }
+}
+
+/// Whether this thread may wait until all handlers have ended.
+///
+/// # Errors
+/// `INVALID`: one runs on it, and would wait for itself.
+pub(crate) fn may_wait(operation: &'static str) -> Result<()> {
+    if HANDLERS.get() == 0 {
+        return Ok(());
+    }
+    let text = "a handler that runs on this thread would wait for itself: call mw_stop in it, and this behind mw_consume or mw_serve";
+    Err(invalid(operation, text))
 }
 
 /// Calls `drop` of a handler, at its end.
@@ -64,7 +100,9 @@ pub unsafe extern "C" fn mw_consume(
         while let Some(all) = pieces_of(consumer.next_batch(1, None)?) {
             for piece in all {
                 if let Piece::Job(job) = piece {
+                    hooks::delivered(job.client(), Message::Job(&job));
                     let pointer = give::<mw_job>(Value::Job(job))?;
+                    let _handling = Handling::begin();
                     // SAFETY: the program's function for it; no lock is held.
                     let said = unsafe { call(handler.ctx, pointer) };
                     end_job(pointer, said)?;
@@ -78,8 +116,8 @@ pub unsafe extern "C" fn mw_consume(
 /// Ends a job that its handler has not ended itself.
 fn end_job(pointer: *mut mw_job, said: c_int) -> Result<()> {
     match values().remove_one(pointer.addr(), "consume") {
-        Ok(Value::Job(job)) if said == 0 => job.end(Handled::Done),
-        Ok(Value::Job(job)) => job.end(Handled::Failed(format!("the handler gave {said}"))),
+        Ok(Value::Job(job)) if said == 0 => end(job, Handled::Done),
+        Ok(Value::Job(job)) => end(job, Handled::Failed(format!("the handler gave {said}"))),
         _ => Ok(()),
     }
 }
@@ -103,6 +141,7 @@ pub unsafe extern "C" fn mw_serve(
             for piece in all {
                 if let Piece::Inquiry(inquiry) = piece {
                     let pointer = give::<mw_request>(Value::Inquiry(inquiry))?;
+                    let _handling = Handling::begin();
                     // SAFETY: the program's function for it; no lock is held.
                     let said = unsafe { call(handler.ctx, pointer) };
                     end_request(pointer, said)?;

@@ -3,18 +3,20 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::Arc;
 
-use meshwire_embed::{Client, Delivery, Draft, Result, Settle};
+use meshwire_embed::{Client, Draft, Result, Settle};
 
-use crate::border::{c_text, done, invalid, mw_error};
+use crate::border::{c_text, done, invalid, mw_error, sized};
 use crate::client::{held, mw_client};
 use crate::event::{Drafting, mw_draft};
 use crate::message::{Message, mw_message};
 use crate::values::{Value, give, take};
 
-/// Functions that see what a client does, on the thread that makes the call. All but `ctx` may be NULL.
+/// Functions that see what a client does, on the thread that makes the call: begin with MW_HOOKS_INIT. All may be NULL.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct mw_hooks {
+    /// Of this struct.
+    pub size: usize,
     /// What the functions get first.
     pub ctx: *mut c_void,
     /// Before an event is published: it may be added to with mw_draft_set. Something else than 0 refuses it, with MW_INVALID.
@@ -26,6 +28,15 @@ pub struct mw_hooks {
     /// Called once, when the client is gone.
     pub drop: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
 }
+
+const NONE: mw_hooks = mw_hooks {
+    size: size_of::<mw_hooks>(),
+    ctx: std::ptr::null_mut(),
+    on_publish: None,
+    on_delivery: None,
+    on_settle: None,
+    drop: None,
+};
 
 /// The hooks of a client.
 #[derive(Debug)]
@@ -59,11 +70,14 @@ pub enum mw_settle_kind {
     MW_DROPPED = 3,
 }
 
-/// Sets the hooks of a client, once.
+/// Sets the hooks of a client, once. They are copied; `drop` is called when the client is closed, or could not be given them.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mw_set_hooks(mesh: *mut mw_client, hooks: mw_hooks, err: *mut *mut mw_error) -> c_int {
-    let hooks = Arc::new(Hooks(hooks));
-    done("connect", err, || held("connect", mesh)?.client.attach(hooks))
+pub unsafe extern "C" fn mw_set_hooks(mesh: *mut mw_client, hooks: *const mw_hooks, err: *mut *mut mw_error) -> c_int {
+    done("connect", err, || {
+        // SAFETY: the program's struct begins with its size.
+        let hooks = Arc::new(Hooks(unsafe { sized("connect", hooks, NONE) }?));
+        held("connect", mesh)?.client.attach(hooks)
+    })
 }
 
 /// The event as the hook leaves it.
@@ -82,24 +96,26 @@ pub(crate) fn published(client: &Client, topic: &str, draft: Draft) -> Result<Dr
     }
 }
 
-pub(crate) fn delivered(delivery: &Delivery) {
-    let Some(hooks) = delivery.client().attached::<Hooks>() else { return };
-    if let (Some(hook), Ok(message)) = (hooks.0.on_delivery, mw_message::of(&Message::Delivery(delivery))) {
-        // SAFETY: the program's function for it, and the delivery stays meanwhile.
+pub(crate) fn delivered(client: &Client, message: Message<'_>) {
+    let Some(hooks) = client.attached::<Hooks>() else { return };
+    if let (Some(hook), Ok(message)) = (hooks.0.on_delivery, mw_message::of(message)) {
+        // SAFETY: the program's function for it, and what has the event stays meanwhile.
         unsafe { hook(hooks.0.ctx, &raw const message) };
     }
 }
 
-pub(crate) fn settled(delivery: &Delivery, how: Option<&Settle>) {
-    let Some(hooks) = delivery.client().attached::<Hooks>() else { return };
-    let kind = match how {
-        Some(Settle::Ack) => mw_settle_kind::MW_ACK,
-        Some(Settle::Nack(_)) => mw_settle_kind::MW_NACK,
-        Some(Settle::Reject(_)) => mw_settle_kind::MW_REJECT,
-        None => mw_settle_kind::MW_DROPPED,
-    };
-    if let (Some(hook), Ok(message)) = (hooks.0.on_settle, mw_message::of(&Message::Delivery(delivery))) {
+pub(crate) fn settled(client: &Client, message: Message<'_>, kind: mw_settle_kind) {
+    let Some(hooks) = client.attached::<Hooks>() else { return };
+    if let (Some(hook), Ok(message)) = (hooks.0.on_settle, mw_message::of(message)) {
         // SAFETY: as above.
         unsafe { hook(hooks.0.ctx, &raw const message, kind as c_int) };
+    }
+}
+
+pub(crate) const fn kind(how: &Settle) -> mw_settle_kind {
+    match how {
+        Settle::Ack => mw_settle_kind::MW_ACK,
+        Settle::Nack(_) => mw_settle_kind::MW_NACK,
+        Settle::Reject(_) => mw_settle_kind::MW_REJECT,
     }
 }

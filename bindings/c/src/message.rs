@@ -57,6 +57,7 @@ pub struct mw_message {
 }
 
 /// Whatever has an event.
+#[derive(Clone, Copy)]
 pub(crate) enum Message<'a> {
     Delivery(&'a Delivery),
     Job(&'a Job),
@@ -135,7 +136,7 @@ pub(crate) fn data_of(event: &EventView<'_>) -> mw_data {
 }
 
 impl mw_message {
-    pub(crate) fn of(message: &Message<'_>) -> Result<Self> {
+    pub(crate) fn of(message: Message<'_>) -> Result<Self> {
         let event = message.event()?;
         let mut this = Self {
             size: size_of::<Self>(),

@@ -217,8 +217,9 @@ pub unsafe extern "C" fn mw_started_receipt(
     err: *mut *mut mw_error,
 ) -> c_int {
     done("publish", err, || {
-        let started = take!(started, "publish", "mw_started", Value::Started(started) => started);
-        with_queue("publish", queue, |queue| started.begin_receipt(queue, tag))
+        // First, so that the receipt is not lost where there is none.
+        let place = with_queue("publish", queue, |queue| queue.place(tag, "publish"))?;
+        take!(started, "publish", "mw_started", Value::Started(started) => started).begin_receipt_in(place)
     })
 }
 
@@ -270,7 +271,7 @@ pub unsafe extern "C" fn mw_publish_batch(
         let topic = unsafe { text("publish", "topic", topic) }?;
         // SAFETY: events of the program's.
         let events = unsafe { batch(&client, topic, events, count) }?;
-        let ask = Ask::PublishDrafts { topic: topic.to_owned(), events };
+        let ask = Ask::PublishBatch { topic: topic.to_owned(), events };
         let Outcome::Receipts(receipts) = client.wait(ask)? else {
             return Err(invalid("publish", "the client answered with something else"));
         };
@@ -301,7 +302,7 @@ pub unsafe extern "C" fn mw_publish_batch_start(
         let topic = unsafe { text("publish", "topic", topic) }?;
         // SAFETY: events of the program's.
         let events = unsafe { batch(&client, topic, events, count) }?;
-        let ask = Ask::PublishDrafts { topic: topic.to_owned(), events };
+        let ask = Ask::PublishBatch { topic: topic.to_owned(), events };
         // SAFETY: the program's place for it.
         unsafe { begin("publish", queue, tag, operation, |queue| client.begin(ask, queue, tag)) }
     })

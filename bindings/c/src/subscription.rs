@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{Ask, Delivery, Outcome, Result, Subscription};
+use meshwire_embed::{Ask, Outcome, Result, Subscription};
 
 use crate::border::{done, invalid, millis, mw_error, optional, place, put, quiet, run, text};
 use crate::client::{held, mw_client};
@@ -18,7 +18,7 @@ pub struct mw_subscription {
     _private: (),
 }
 
-/// Deliveries in a completion. Take them with mw_batch_take, or free it: then they come again when their ack wait has passed.
+/// Deliveries in a completion. Take them with mw_batch_take, or free it: then they come again at once.
 pub struct mw_batch {
     _private: (),
 }
@@ -97,7 +97,7 @@ pub unsafe extern "C" fn mw_next(
         match subscription("receive", sub)?.next_batch(most, millis(timeout_ms))? {
             Outcome::Deliveries(deliveries) => {
                 // SAFETY: the program has places for `most`, and no more were asked for.
-                let count = unsafe { hand(deliveries, batch) }?;
+                let count = unsafe { hand(deliveries.hand(most)?, batch) }?;
                 // SAFETY: as above.
                 unsafe { n.write(count) };
                 Ok(0)
@@ -126,8 +126,8 @@ pub unsafe extern "C" fn mw_next_start(
     })
 }
 
-/// Moves the deliveries of a batch into `deliveries`, which has room for `most`, and frees it; `n` gets how many. Those beyond are as if
-/// they were freed.
+/// Moves the deliveries of a batch into `deliveries`, which has room for `most`, and frees it; `n` gets how many. Those beyond come
+/// again at once; those whose lease was lost meanwhile are left out.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_batch_take(
     batch: *mut mw_batch,
@@ -139,8 +139,7 @@ pub unsafe extern "C" fn mw_batch_take(
     done("receive", err, || {
         place("receive", "n", n)?;
         place("receive", "deliveries", deliveries)?;
-        let mut all: Vec<Delivery> = take!(batch, "receive", "mw_batch", Value::Batch(all) => all);
-        all.truncate(most);
+        let all = take!(batch, "receive", "mw_batch", Value::Batch(all) => all).hand(most)?;
         // SAFETY: the program has places for `most`.
         let count = unsafe { hand(all, deliveries) }?;
         // SAFETY: the program's place for it.

@@ -14,7 +14,7 @@ pub struct mw_gateway {
 
 /// A gateway and its address.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct Local {
     gateway: Gateway,
     url: Text,
 }
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn mw_gateway_start(
         let started = if arguments.is_null() { Gateway::start()? } else { Gateway::with_args(&said)? };
         let url = c_text(started.url());
         // SAFETY: the program's place for it.
-        unsafe { put("start gateway", "gateway", gateway, give(Value::Gateway(Running { gateway: started, url }))?) }
+        unsafe { put("start gateway", "gateway", gateway, give(Value::Gateway(Local { gateway: started, url }))?) }
     })
 }
 

@@ -3,36 +3,45 @@
 use std::sync::{Arc, Mutex};
 
 use meshwire_embed::{
-    Client, Consumer, Delivery, Error, ErrorKind, Handles, Inquiry, Job, Operation, PerProcess, Receipt, Replies,
-    Reply, Responder, Result, Started, Subscription,
+    Client, Consumer, Delivery, Error, ErrorKind, Fetched, Handles, Inquiry, Job, Operation, PerProcess, Receipt,
+    Replies, Reply, Responder, Result, Started, Stopper, Subscription,
 };
 
 use crate::border::{Failure, Text};
 use crate::event::Drafting;
 use crate::queue::Pump;
-use crate::testing::Running;
+use crate::testing::Local;
 
 /// A client, with what belongs to it here.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) client: Client,
-    /// Consumes and serves that run on threads of the program.
-    pub(crate) running: Arc<Mutex<Vec<Stop>>>,
+    /// What it consumes and serves.
+    pub(crate) running: Arc<Mutex<Running>>,
 }
 
-/// Something that `mw_stop` stops.
-#[derive(Clone, Debug)]
-pub(crate) enum Stop {
-    Consumer(Consumer),
-    Responder(Responder),
+/// What a client consumes and serves.
+#[derive(Debug, Default)]
+pub(crate) struct Running {
+    all: Vec<Stopper>,
+    /// `mw_stop` holds for what begins later, too.
+    stopped: bool,
 }
 
-impl Stop {
-    pub(crate) fn stop(&self) -> Result<()> {
-        match self {
-            Self::Consumer(consumer) => consumer.stop(),
-            Self::Responder(responder) => responder.stop(),
+impl Running {
+    /// Something begins.
+    pub(crate) fn note(&mut self, stopper: Stopper) -> Result<()> {
+        if self.stopped {
+            return stopper.stop();
         }
+        self.all.retain(|known| !known.is_gone());
+        self.all.push(stopper);
+        Ok(())
+    }
+
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.stopped = true;
+        self.all.drain(..).try_for_each(|stopper| stopper.stop())
     }
 }
 
@@ -43,7 +52,7 @@ pub(crate) enum Value {
     Queue(Arc<Pump>),
     Operation(Operation),
     Subscription(Subscription),
-    Batch(Vec<Delivery>),
+    Batch(Fetched),
     Started(Started),
     Receipts(Vec<Result<Receipt>>),
     Reply(Reply),
@@ -57,7 +66,7 @@ pub(crate) enum Value {
     Draft(Drafting),
     Error(Box<Failure>),
     Text(Text),
-    Gateway(Running),
+    Gateway(Local),
 }
 
 impl Value {

@@ -1,16 +1,18 @@
 //! Work for handlers, asked for in batches: events to consume, requests to serve.
 
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::PoisonError;
 
-use meshwire_embed::{Consumer, Handled, Inquiry, Job, Outcome, Responder, Result, Work};
+use meshwire_embed::{Consumer, Handled, Inquiry, Job, Outcome, Responder, Result, Stopper, Work};
 
 use crate::border::{check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run, text};
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
+use crate::hooks::{self, mw_settle_kind};
 use crate::message::{Message, attribute, mw_message, nth};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::subscription::MW_ENDED;
-use crate::values::{Stop, Value, give, look, take, values};
+use crate::values::{Held, Value, give, look, take, values};
 
 /// A consume that runs, and whose events are asked for. Ended by mw_consumer_stop, freed by mw_consumer_free.
 pub struct mw_consumer {
@@ -94,7 +96,10 @@ impl Piece {
     fn give(self) -> Result<mw_work> {
         let mut work = mw_work { job: std::ptr::null_mut(), request: std::ptr::null_mut(), lost: 0 };
         match self {
-            Self::Job(job) => work.job = give(Value::Job(job))?,
+            Self::Job(job) => {
+                hooks::delivered(job.client(), Message::Job(&job));
+                work.job = give(Value::Job(job))?;
+            }
             Self::Inquiry(inquiry) => work.request = give(Value::Inquiry(inquiry))?,
             Self::Lost(number) => work.lost = number,
         }
@@ -138,7 +143,7 @@ pub(crate) unsafe fn consumer(mesh: *mut mw_client, topic: *const c_char, option
     // SAFETY: as this function's.
     let (topic, options) = unsafe { (text("consume", "topic", topic)?, optional("consume", "options", options)?) };
     let consumer = held.client.consume(topic, &options.unwrap_or_default().parse()?)?;
-    note(&held, Stop::Consumer(consumer.clone()));
+    note(&held, consumer.stopper())?;
     Ok(consumer)
 }
 
@@ -153,13 +158,13 @@ pub(crate) unsafe fn responder(
     // SAFETY: as this function's.
     let (topic, options) = unsafe { (text("serve", "topic", topic)?, optional("serve", "options", options)?) };
     let responder = held.client.serve(topic, &options.unwrap_or_default().parse()?)?;
-    note(&held, Stop::Responder(responder.clone()));
+    note(&held, responder.stopper())?;
     Ok(responder)
 }
 
 /// For mw_stop.
-fn note(held: &crate::values::Held, stop: Stop) {
-    held.running.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(stop);
+fn note(held: &Held, stopper: Stopper) -> Result<()> {
+    held.running.lock().unwrap_or_else(PoisonError::into_inner).note(stopper)
 }
 
 /// Begins to consume a topic; `options` as "group=billing; handler_concurrency=8", may be NULL. Its events are asked for with
@@ -197,6 +202,17 @@ pub unsafe extern "C" fn mw_responder_new(
         // SAFETY: the program's place for it.
         unsafe { put("serve", "made", made, give(Value::Responder(responder))?) }
     })
+}
+
+/// A handler has ended.
+pub(crate) fn end(job: Job, handled: Handled) -> Result<()> {
+    let settled = match &handled {
+        Handled::Done => mw_settle_kind::MW_ACK,
+        Handled::Failed(_) | Handled::NackAfter(_) => mw_settle_kind::MW_NACK,
+        Handled::Reject(_) => mw_settle_kind::MW_REJECT,
+    };
+    hooks::settled(job.client(), Message::Job(&job), settled);
+    job.end(handled)
 }
 
 fn the_consumer(consumer: *const mw_consumer) -> Result<Consumer> {
@@ -362,7 +378,7 @@ unsafe fn read(
     let size = unsafe { message.cast::<usize>().read() };
     check_size::<mw_message>("read", size)?;
     let read = values().with(pointer.addr(), "read", |value| match of(value) {
-        Some(message) => mw_message::of(&message),
+        Some(message) => mw_message::of(message),
         None => Err(invalid("read", "a pointer to something else was passed")),
     })??;
     // SAFETY: the program's place, of this size.
@@ -477,17 +493,14 @@ pub unsafe extern "C" fn mw_job_end(
             3 => Handled::Reject(why.unwrap_or_default()),
             other => return Err(invalid("consume", format!("{other} is no mw_handled"))),
         };
-        take!(of, "consume", "mw_job", Value::Job(job) => job).end(handled)
+        let job = take!(of, "consume", "mw_job", Value::Job(job) => job);
+        end(job, handled)
     })
 }
 
-/// Stops all that the client consumes and serves, from any thread, also from a handler: mw_consume and mw_serve return when the handlers
-/// that run have ended.
+/// Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
+/// handlers that run have ended, and those that are called later return at once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_stop(mesh: *mut mw_client, err: *mut *mut mw_error) -> c_int {
-    done("stop", err, || {
-        let running = held("stop", mesh)?.running;
-        let all = std::mem::take(&mut *running.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        all.iter().try_for_each(Stop::stop)
-    })
+    done("stop", err, || held("stop", mesh)?.running.lock().unwrap_or_else(PoisonError::into_inner).stop())
 }

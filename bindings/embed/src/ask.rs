@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 use crate::administration;
 use crate::client::Client;
 use crate::consumer::Job;
-use crate::delivery::Delivery;
+use crate::fetched::Fetched;
 use crate::options::Options;
 use crate::publisher::Publisher;
 use crate::replies::Replies;
@@ -29,15 +29,9 @@ pub enum Ask {
         /// What.
         event: Box<TimedEvent>,
     },
-    /// [`Mesh::publish_batch`]: comes to [`Outcome::Receipts`].
+    /// [`Mesh::publish_batch`]: comes to [`Outcome::Receipts`]. Events that could not even be made are not sent, and their errors are in
+    /// their places.
     PublishBatch {
-        /// To where.
-        topic: String,
-        /// What, in order.
-        events: Vec<TimedEvent>,
-    },
-    /// The same of events some of which could not even be made: those are not sent, and their errors are in their places.
-    PublishDrafts {
         /// To where.
         topic: String,
         /// What, in order.
@@ -112,7 +106,7 @@ pub enum Outcome {
     /// Of a subscribe.
     Subscription(Subscription),
     /// Of a request for deliveries; none came in time if it is empty.
-    Deliveries(Vec<Delivery>),
+    Deliveries(Fetched),
     /// Of a consumer.
     Jobs(Vec<Work<Job>>),
     /// Of a responder.
@@ -134,7 +128,7 @@ impl Ask {
     #[must_use]
     pub fn operation(&self) -> &'static str {
         match self {
-            Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::PublishDrafts { .. } => "publish",
+            Self::PublishStart { .. } | Self::PublishBatch { .. } => "publish",
             Self::Flush => "flush",
             Self::Connected => "connect",
             Self::StateAfter(_) => "state",
@@ -150,7 +144,7 @@ impl Ask {
     pub(crate) fn leaves(&self) -> bool {
         match self {
             Self::Administer { command, .. } => administration::leaves(command),
-            Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::PublishDrafts { .. } | Self::Request { .. } => true,
+            Self::PublishStart { .. } | Self::PublishBatch { .. } | Self::Request { .. } => true,
             _ => false,
         }
     }
@@ -158,10 +152,14 @@ impl Ask {
     pub(crate) async fn carry_out(self, client: Client, mesh: Mesh, publisher: Arc<Publisher>) -> Result<Outcome> {
         match self {
             Self::PublishStart { topic, event } => {
+                // What waits for room was begun before.
+                publisher.admitted().await;
                 mesh.publish_start(&topic, *event).await.map(|pending| Outcome::Started(Started::new(client, pending)))
             }
-            Self::PublishBatch { topic, events } => Ok(Outcome::Receipts(mesh.publish_batch(&topic, events).await)),
-            Self::PublishDrafts { topic, events } => Ok(Outcome::Receipts(publish_drafts(&mesh, &topic, events).await)),
+            Self::PublishBatch { topic, events } => {
+                publisher.admitted().await;
+                Ok(Outcome::Receipts(publish_batch(&mesh, &topic, events).await))
+            }
             Self::Flush => {
                 publisher.admitted().await;
                 mesh.flush().await.map(|()| Outcome::Done)
@@ -199,7 +197,7 @@ impl Ask {
     }
 }
 
-async fn publish_drafts(mesh: &Mesh, topic: &str, drafts: Vec<Result<TimedEvent>>) -> Vec<Result<Receipt>> {
+async fn publish_batch(mesh: &Mesh, topic: &str, drafts: Vec<Result<TimedEvent>>) -> Vec<Result<Receipt>> {
     let (mut events, mut failed) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
     for draft in drafts {
         match draft {
@@ -209,6 +207,9 @@ async fn publish_drafts(mesh: &Mesh, topic: &str, drafts: Vec<Result<TimedEvent>
             }
             Err(error) => failed.push(Some(Err(error))),
         }
+    }
+    if failed.iter().all(Option::is_none) {
+        return mesh.publish_batch(topic, events).await;
     }
     let mut receipts = mesh.publish_batch(topic, events).await.into_iter();
     failed.into_iter().filter_map(|failed| failed.or_else(|| receipts.next())).collect()

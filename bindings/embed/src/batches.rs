@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use meshwire::{Error, ErrorKind, Result};
-use tokio::sync::{Mutex, watch};
-use tokio::time::timeout;
+use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::time::{Instant, timeout};
 
 /// Most of a batch: more than are sent ahead by default.
 const MOST: usize = 4096;
@@ -22,6 +22,20 @@ struct Open<S> {
     stream: S,
     /// What came behind the last batch.
     failed: Option<Error>,
+}
+
+/// The turn of one who asks. If it was closed meanwhile, what it has goes with its turn.
+struct Closing<'a, S> {
+    place: MutexGuard<'a, Option<Open<S>>>,
+    closed: &'a watch::Sender<bool>,
+}
+
+impl<S> Drop for Closing<'_, S> {
+    fn drop(&mut self) {
+        if *self.closed.borrow() {
+            self.place.take();
+        }
+    }
 }
 
 impl<T, S: Stream<Item = Result<T>> + Unpin> Batches<S> {
@@ -48,8 +62,16 @@ impl<T, S: Stream<Item = Result<T>> + Unpin> Batches<S> {
             return Err(Error::of_host(ErrorKind::Invalid, operation, text));
         }
         let mut closed = self.closed.subscribe();
-        let mut place = self.open.lock().await;
-        let Some(open) = place.as_mut() else { return Ok(None) };
+        let began = Instant::now();
+        let place = match wait {
+            // Another may be asking.
+            Some(wait) => timeout(wait, self.open.lock()).await.ok(),
+            None => Some(self.open.lock().await),
+        };
+        let Some(place) = place else { return Ok(Some(Vec::new())) };
+        let wait = wait.map(|wait| wait.saturating_sub(began.elapsed()));
+        let mut place = Closing { place, closed: &self.closed };
+        let Some(open) = place.place.as_mut() else { return Ok(None) };
         if let Some(error) = open.failed.take() {
             return Err(error);
         }
@@ -73,7 +95,7 @@ impl<T, S: Stream<Item = Result<T>> + Unpin> Batches<S> {
             None => return Ok(Some(Vec::new())),
             Some(Some(item)) => vec![item?],
             Some(None) => {
-                place.take();
+                place.place.take();
                 return Ok(None);
             }
         };
@@ -92,10 +114,10 @@ impl<T, S: Stream<Item = Result<T>> + Unpin> Batches<S> {
         Ok(Some(batch))
     }
 
-    /// Ends it; whoever asks is told. Again is nothing.
+    /// Ends it; whoever asks is told. What that one has taken already it gets. Again is nothing.
     pub(crate) fn close(&self) {
         self.closed.send_replace(true);
-        // Else whoever is asking just now drops it.
+        // Else whoever is asking just now drops it with its turn.
         if let Ok(mut open) = self.open.try_lock() {
             open.take();
         }

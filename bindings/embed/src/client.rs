@@ -1,7 +1,8 @@
 //! A client as hosts hold it.
 
 use std::any::Any;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use meshwire::{Error, ErrorKind, Mesh, Receipt, Result, State, Stats, TimedEvent};
@@ -13,51 +14,81 @@ use crate::consumer::Consumer;
 use crate::local::Local;
 use crate::operation::{self, Operation, guarded};
 use crate::options::Options;
+use crate::parting;
 use crate::publisher::{Publisher, Room};
-use crate::queue::Queue;
+use crate::queue::{Place, Queue};
 use crate::responder::Responder;
 use crate::runtime::Running;
 
 /// How long publishes without a receipt have when the last handle goes without a drain: as in Rust.
-const LINGER: Duration = Duration::from_secs(2);
+pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// A client of a gateway. Clones are the same client.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Local<Open>>);
+
+/// A client, as long as somebody else holds it.
+#[derive(Debug)]
+pub(crate) struct WeakClient(Weak<Local<Open>>);
+
+impl WeakClient {
+    pub(crate) fn upgrade(&self) -> Option<Client> {
+        self.0.upgrade().map(Client)
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
 
 /// A client and the runtime it lives on, for as long as anything of it is held.
 #[derive(Debug)]
 struct Open {
     mesh: Mesh,
     publisher: Arc<Publisher>,
-    attached: OnceLock<Arc<dyn Any + Send + Sync>>,
+    attached: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
+    /// Whether there is something: as a rule there is not, and every delivery looks.
+    has_attached: AtomicBool,
     running: Running,
 }
 
 impl Open {
     fn new(mesh: Mesh, running: Running) -> Self {
-        Self { mesh, publisher: Arc::default(), attached: OnceLock::new(), running }
+        Self {
+            mesh,
+            publisher: Arc::default(),
+            attached: Mutex::default(),
+            has_attached: AtomicBool::new(false),
+            running,
+        }
+    }
+}
+
+impl Open {
+    /// Gives publishes without a receipt this time, and ends the client if there are any.
+    fn flush(&self, time: Duration) {
+        let pending = self.mesh.stats().pending > 0 || !self.publisher.is_idle();
+        if pending && Handle::try_current().is_err() {
+            let flush = async {
+                self.publisher.admitted().await;
+                self.mesh.drain(time).await
+            };
+            // A timer is made inside the runtime.
+            let _ = self.running.handle().block_on(async { timeout(time, flush).await });
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         // Without it the runtime would end under them, if this is the last client.
-        let pending = self.mesh.stats().pending > 0 || !self.publisher.is_idle();
-        if pending && Handle::try_current().is_err() {
-            let flush = async {
-                self.publisher.admitted().await;
-                self.mesh.drain(LINGER).await
-            };
-            // A timer is made inside the runtime.
-            let _ = self.running.handle().block_on(async { timeout(LINGER, flush).await });
-        }
+        self.flush(LINGER);
     }
 }
 
 async fn connect(running: Running, options: Options) -> Result<Outcome> {
     let mesh = options.connect()?.await?;
-    Ok(Outcome::Client(Client(Arc::new(Local::new(Open::new(mesh, running))))))
+    Ok(Outcome::Client(Client::new(mesh, running)))
 }
 
 impl Client {
@@ -85,7 +116,24 @@ impl Client {
     pub fn connect(options: &Options) -> Result<Self> {
         let running = Running::begin("connect")?;
         let mesh = running.wait("connect", guarded("connect", async { options.connect()?.await }))?;
-        Ok(Self(Arc::new(Local::new(Open::new(mesh, running)))))
+        Ok(Self::new(mesh, running))
+    }
+
+    fn new(mesh: Mesh, running: Running) -> Self {
+        let client = Self(Arc::new(Local::new(Open::new(mesh, running))));
+        parting::note(client.weak());
+        client
+    }
+
+    fn weak(&self) -> WeakClient {
+        WeakClient(Arc::downgrade(&self.0))
+    }
+
+    /// At the end of the process: gives publishes this time to get their receipts. How many have none then.
+    pub(crate) fn part(&self, time: Duration) -> u64 {
+        let Ok(open) = self.0.get("close") else { return 0 };
+        open.flush(time);
+        open.mesh.stats().pending
     }
 
     /// Begins a call.
@@ -112,7 +160,8 @@ impl Client {
     }
 
     /// Begins to publish an event, on this thread if there is room for it: comes to an [`Outcome::Receipt`]. Those of one thread are
-    /// published in order. It cannot be called back once it has left; see [`Client::cancel_publish`].
+    /// published in order. It cannot be called back once it has left; see [`Client::cancel_publish`]. Option `publish_timeout` holds with
+    /// [`Room::Wait`]; then, with an offline file, and behind others that wait, what is wrong with topic or event is told in the completion.
     ///
     /// # Errors
     /// What is wrong with topic or event; `BUFFER_FULL` with [`Room::Now`], and of the queue; `UNSUPPORTED` for [`Room::Now`] with an
@@ -126,8 +175,8 @@ impl Client {
         tag: u64,
     ) -> Result<()> {
         let open = self.0.get("publish")?;
-        let ticket = queue.begin(tag, "publish")?;
-        open.publisher.begin((&open.mesh, open.running.handle()), (topic, event.into()), room, ticket)
+        let place = queue.place(tag, "publish")?;
+        open.publisher.begin((&open.mesh, open.running.handle()), (topic, event.into()), room, place)
     }
 
     /// Calls back a publish that still waits for room: it ends with `CANCELLED`, and nothing was published. `false`: it has left, and
@@ -145,7 +194,12 @@ impl Client {
     /// As [`Mesh::publish`]; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
     pub fn publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Receipt> {
         let open = self.0.get("publish")?;
-        open.running.wait("publish", guarded("publish", open.mesh.publish(topic, event)))
+        let publish = async {
+            // What waits for room was begun before.
+            open.publisher.admitted().await;
+            open.mesh.publish(topic, event).await
+        };
+        open.running.wait("publish", guarded("publish", publish))
     }
 
     /// Begins to consume a topic with handlers of the host. How that went, the gateway's refusal too, is told where work is asked for.
@@ -171,16 +225,35 @@ impl Client {
     /// # Errors
     /// `ALREADY_EXISTS`: something does; `CLOSED` in a child of `fork`.
     pub fn attach(&self, value: Arc<dyn Any + Send + Sync>) -> Result<()> {
-        let text = "something was attached to the client before: say it once";
-        let again = |_| Error::of_host(ErrorKind::AlreadyExists, "connect", text);
-        self.0.get("connect")?.attached.set(value).map_err(again)
+        let open = self.0.get("connect")?;
+        let mut attached = open.attached.lock().unwrap_or_else(PoisonError::into_inner);
+        if attached.is_some() {
+            let text = "something was attached to the client before: say it once";
+            return Err(Error::of_host(ErrorKind::AlreadyExists, "connect", text));
+        }
+        *attached = Some(value);
+        open.has_attached.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    /// Lets go of it, on this thread unless another is looking at it.
+    pub fn detach(&self) {
+        if let Ok(open) = self.0.get("connect") {
+            open.has_attached.store(false, Ordering::Release);
+            let attached = open.attached.lock().unwrap_or_else(PoisonError::into_inner).take();
+            drop(attached);
+        }
     }
 
     /// What goes with the client, if it is of this type.
     #[must_use]
     pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        let attached = self.0.get("connect").ok()?.attached.get()?;
-        Arc::clone(attached).downcast().ok()
+        let open = self.0.get("connect").ok()?;
+        if !open.has_attached.load(Ordering::Acquire) {
+            return None;
+        }
+        let attached = open.attached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        attached?.downcast().ok()
     }
 
     /// Counts, as of now.
@@ -219,6 +292,17 @@ impl Client {
         let open = self.0.get(operation)?;
         let ticket = queue.begin(tag, operation)?;
         Ok(operation::begin(open.running.handle(), ticket, leaves, call))
+    }
+
+    /// Begins a call in a place that was taken before.
+    pub(crate) fn begin_in(
+        &self,
+        place: Place,
+        leaves: bool,
+        call: impl Future<Output = Result<Outcome>> + Send + 'static,
+    ) -> Result<Operation> {
+        let open = self.0.get(place.operation())?;
+        Ok(operation::begin(open.running.handle(), place.into_ticket(), leaves, call))
     }
 
     /// Does a call of that name on this thread.

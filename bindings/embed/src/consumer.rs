@@ -14,6 +14,7 @@ use crate::local::Local;
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::queue::Queue;
+use crate::stopper::{Of, Stopper};
 use crate::work::{Readable, Works, Workshop};
 
 /// A [`meshwire::Consume`] that runs, and asks the host to handle its events. Clones are the same one.
@@ -23,7 +24,7 @@ use crate::work::{Readable, Works, Workshop};
 pub struct Consumer(Arc<Local<Held>>);
 
 #[derive(Debug)]
-struct Held {
+pub(crate) struct Held {
     jobs: Batches<Works<Job>>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     client: Client,
@@ -41,6 +42,7 @@ pub struct Job {
     stored: UnixMillis,
     expires_at: Option<UnixMillis>,
     end: Local<oneshot::Sender<Handled>>,
+    client: Client,
 }
 
 /// How a handler ended.
@@ -67,6 +69,12 @@ impl From<Handled> for Result<Settlement, String> {
     }
 }
 
+impl Held {
+    pub(crate) fn stop(&self) {
+        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
 impl Consumer {
     /// # Errors
     /// `INVALID`: the options.
@@ -78,9 +86,10 @@ impl Consumer {
         };
         let (consume, concurrency) = options.consume(mesh, topic)?;
         let consume = consume.until(stopped);
-        let works = Works::begin(on, concurrency, |shop| async move {
+        let of = client.clone();
+        let works = Works::begin("consume", on, concurrency, |shop| async move {
             // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
-            consume.run(async move |delivery: &meshwire::Delivery| handle(&shop, delivery).await).await
+            consume.run(async move |delivery: &meshwire::Delivery| handle((&shop, &of), delivery).await).await
         });
         let held = Held { jobs: Batches::new(works), stop: Mutex::new(Some(stop)), client };
         Ok(Self(Arc::new(Local::new(held))))
@@ -110,8 +119,14 @@ impl Consumer {
     /// # Errors
     /// `CLOSED` in a child of `fork`.
     pub fn stop(&self) -> Result<()> {
-        drop(self.0.get("consume")?.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.0.get("consume")?.stop();
         Ok(())
+    }
+
+    /// What stops it, and does not keep it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Of::Consumer(Arc::downgrade(&self.0)))
     }
 
     async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
@@ -121,16 +136,19 @@ impl Consumer {
 }
 
 /// What [`meshwire::Consume::run`] calls: it waits for the host's handler.
-async fn handle(shop: &Workshop<Job>, delivery: &meshwire::Delivery) -> Result<Settlement, String> {
+async fn handle(
+    (shop, client): (&Workshop<Job>, &Client),
+    delivery: &meshwire::Delivery,
+) -> Result<Settlement, String> {
     let (end, ended) = oneshot::channel();
-    let bench = shop.begin(|number| Job::new(number, delivery, end)).await;
+    let bench = shop.begin(|number| Job::new(number, delivery, end, client.clone())).await;
     let handled = ended.await.unwrap_or_else(|_| Handled::Failed("its handler was given up".to_owned()));
     bench.end();
     handled.into()
 }
 
 impl Job {
-    fn new(number: u64, delivery: &meshwire::Delivery, end: oneshot::Sender<Handled>) -> Self {
+    fn new(number: u64, delivery: &meshwire::Delivery, end: oneshot::Sender<Handled>, client: Client) -> Self {
         Self {
             number,
             event: Readable::new(delivery.raw().clone(), delivery.event()),
@@ -141,7 +159,14 @@ impl Job {
             stored: delivery.stored(),
             expires_at: delivery.expires_at(),
             end: Local::new(end),
+            client,
         }
+    }
+
+    /// The client that it came to.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
     }
 
     /// Its number, for [`Work::Lost`](crate::Work::Lost).

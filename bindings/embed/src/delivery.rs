@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use meshwire::{EventView, Result};
 
 use crate::ask::Outcome;
 use crate::client::Client;
 use crate::local::Local;
 use crate::operation::Operation;
-use crate::queue::Queue;
+use crate::queue::{Place, Queue};
 use crate::work::Readable;
 
 /// One event, which the host settles.
@@ -109,14 +110,23 @@ impl Delivery {
         Ok(())
     }
 
-    /// Settles it at once, and begins to wait for the gateway's word: comes to [`Outcome::Done`], or to `LEASE_LOST`.
+    /// Settles it at once, and begins to wait for the gateway's word, in a place that was taken before: comes to [`Outcome::Done`], or to
+    /// `LEASE_LOST`.
     ///
     /// # Errors
-    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion, and it is dropped.
+    /// `CLOSED` in a child of `fork`; then there is no completion.
+    pub fn begin_settle_confirmed_in(self, how: Settle, place: Place) -> Result<Operation> {
+        let delivery = self.delivery.into_value("settle")?;
+        self.client.begin_in(place, true, confirmed(delivery, how))
+    }
+
+    /// The same, in a place that is taken now.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion, and the delivery is dropped.
     pub fn begin_settle_confirmed(self, how: Settle, queue: &Queue, tag: u64) -> Result<Operation> {
-        let operation = how.confirmed();
-        let delivery = self.delivery.into_value(operation)?;
-        self.client.begin_call((operation, true), confirmed(delivery, how), queue, tag)
+        let place = queue.place(tag, how.confirmed())?;
+        self.begin_settle_confirmed_in(how, place)
     }
 
     /// The same, and waits for it.
@@ -132,7 +142,7 @@ impl Delivery {
     /// Begins its lease anew, and begins to wait for the gateway's word: comes to [`Outcome::Done`], or to `LEASE_LOST`.
     ///
     /// # Errors
-    /// As [`Delivery::begin_settle_confirmed`].
+    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
     pub fn begin_extend_confirmed(&self, queue: &Queue, tag: u64) -> Result<Operation> {
         let extended = self.get()?.extend_confirmed();
         let call = async { extended.await.map(|()| Outcome::Done) };
@@ -170,12 +180,13 @@ impl Settle {
     }
 }
 
-async fn confirmed(delivery: meshwire::Delivery, how: Settle) -> Result<Outcome> {
-    let settled = match how {
-        Settle::Ack => delivery.ack_confirmed().await,
-        Settle::Nack(None) => delivery.nack_confirmed().await,
-        Settle::Nack(Some(delay)) => delivery.nack_after_confirmed(delay).await,
-        Settle::Reject(reason) => delivery.reject_confirmed(reason).await,
+/// Settles at once; the future only waits for the answer.
+fn confirmed(delivery: meshwire::Delivery, how: Settle) -> impl Future<Output = Result<Outcome>> + Send + use<> {
+    let answer: BoxFuture<'static, Result<()>> = match how {
+        Settle::Ack => Box::pin(delivery.ack_confirmed()),
+        Settle::Nack(None) => Box::pin(delivery.nack_confirmed()),
+        Settle::Nack(Some(delay)) => Box::pin(delivery.nack_after_confirmed(delay)),
+        Settle::Reject(reason) => Box::pin(delivery.reject_confirmed(reason)),
     };
-    settled.map(|()| Outcome::Done)
+    async { answer.await.map(|()| Outcome::Done) }
 }

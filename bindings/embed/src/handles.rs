@@ -10,6 +10,9 @@ const PLACE_BITS: u32 = usize::BITS / 2;
 const DEPTH_BITS: u32 = usize::BITS / 8;
 const USE_BITS: u32 = usize::BITS - PLACE_BITS - DEPTH_BITS;
 
+/// Places that rest before one of them is used again, so that a number stays wrong for long.
+const RESTING: usize = 256;
+
 const fn mask(bits: u32) -> usize {
     (1 << bits) - 1
 }
@@ -55,9 +58,12 @@ impl<T> Handles<T> {
     pub fn insert(&self, values: impl IntoIterator<Item = T>, mut each: impl FnMut(usize)) -> Result<()> {
         let mut places = self.places();
         for value in values {
-            let at = match places.free.pop_front() {
+            let may_grow = places.places.len() <= mask(PLACE_BITS);
+            let rested = places.free.len() > RESTING || !may_grow;
+            let free = if rested { places.free.pop_front() } else { None };
+            let at = match free {
                 Some(at) => at,
-                None if places.places.len() <= mask(PLACE_BITS) => {
+                None if may_grow => {
                     places.places.push(Place { used: 0, value: None });
                     places.places.len() - 1
                 }
@@ -167,7 +173,6 @@ mod tests {
         assert_eq!(handles.with(one, "read", |value| value.clone()).unwrap(), "one");
         assert_eq!(handles.remove_one(one, "free").unwrap(), "one");
         let again = insert(&handles, "three".to_owned());
-        assert_eq!(again & mask(PLACE_BITS), one & mask(PLACE_BITS), "its place is used again");
         for wrong in [one, 0, 7, usize::MAX >> DEPTH_BITS, two ^ 1] {
             let error = handles.with(wrong, "read", |_| ()).unwrap_err();
             assert_eq!((error.kind(), error.operation()), (ErrorKind::Invalid, "read"), "{wrong:#x}");
@@ -207,8 +212,15 @@ mod tests {
         }
         let last = first & mask(PLACE_BITS) | mask(USE_BITS) << PLACE_BITS;
         assert_eq!(handles.remove_one(last, "free").unwrap(), 0);
-        let next = insert(&handles, 1);
-        assert!(next != 0 && handles.with(next, "read", |_| ()).is_ok());
+        let (mut next, mut place) = (0, usize::MAX);
+        while place != 0 {
+            next = insert(&handles, 1);
+            place = next & mask(PLACE_BITS);
+            handles.remove_one(next, "free").unwrap();
+        }
+        let again = insert(&handles, 2);
+        assert!(next != 0 && next != last && handles.with(again, "read", |_| ()).is_ok());
+        assert!(handles.places().places.len() <= RESTING + 2, "places are used again");
         assert!(handles.with(last, "read", |_| ()).is_err());
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use meshwire::{Error, ErrorKind, Result};
@@ -10,7 +11,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as SpanRecord};
 use tracing::{Event, Metadata, Subscriber, subscriber};
 
-use crate::process::Stamp;
+#[cfg(unix)]
+use crate::bell::Bell;
+use crate::process::PerProcess;
 
 /// Most records that wait to be fetched; more push out the oldest.
 const MOST: usize = 1024;
@@ -51,19 +54,34 @@ pub struct Record {
 struct Kept {
     records: VecDeque<Record>,
     dropped: u64,
+    /// From which level on. `None`: not yet, or not any more.
+    least: Option<Level>,
     closed: bool,
+    #[cfg(unix)]
+    bell: Option<Bell>,
 }
 
-/// Records that wait.
-#[derive(Debug)]
+impl Kept {
+    /// What an event loop sees of it.
+    fn ring(&mut self) {
+        #[cfg(unix)]
+        if let Some(bell) = &mut self.bell {
+            bell.set(!self.records.is_empty() || self.closed);
+        }
+    }
+}
+
+/// Records that wait, of one process.
+#[derive(Debug, Default)]
 struct Logs {
-    stamp: Stamp,
-    least: Level,
     kept: Mutex<Kept>,
     changed: Condvar,
 }
 
-static LOGS: std::sync::OnceLock<Logs> = std::sync::OnceLock::new();
+fn logs() -> &'static Logs {
+    static LOGS: PerProcess<Logs> = PerProcess::new();
+    LOGS.here(|_| Logs::default())
+}
 
 impl Logs {
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -72,7 +90,7 @@ impl Logs {
 
     fn push(&self, record: Record) {
         let mut kept = self.kept();
-        if kept.closed {
+        if kept.least.is_none_or(|least| record.level < least) {
             return;
         }
         if kept.records.len() == MOST {
@@ -80,57 +98,85 @@ impl Logs {
             kept.dropped += 1;
         }
         kept.records.push_back(record);
+        kept.ring();
         drop(kept);
         self.changed.notify_one();
     }
 }
 
-/// Keeps from now on what the client logs at this level and above, for [`take_logs`]; for the whole process, and once.
+/// The lowest level that anybody in this process has asked for: what is below it costs a look at this.
+static LEAST: AtomicU8 = AtomicU8::new(u8::MAX);
+
+/// Keeps from now on what the client logs at this level and above, for [`take_logs`]; for the whole process, and once. A child of `fork`
+/// asks for its own.
 ///
 /// # Errors
 /// `ALREADY_EXISTS`: logs are kept already, or a Rust program around this library has a subscriber of its own.
 pub fn keep_logs(least: Level) -> Result<()> {
-    let again = || {
+    static OURS: OnceLock<bool> = OnceLock::new();
+    let ours = *OURS.get_or_init(|| subscriber::set_global_default(Keeper).is_ok());
+    let mut kept = logs().kept();
+    if !ours || kept.least.is_some() || kept.closed {
         let text = "the logs of this process go somewhere already: they can be directed once";
-        Error::of_host(ErrorKind::AlreadyExists, "logs", text)
-    };
-    let logs = Logs { stamp: Stamp::here(), least, kept: Mutex::default(), changed: Condvar::new() };
-    LOGS.set(logs).map_err(|_| again())?;
-    subscriber::set_global_default(Keeper).map_err(|_| again())
+        return Err(Error::of_host(ErrorKind::AlreadyExists, "logs", text));
+    }
+    kept.least = Some(least);
+    LEAST.fetch_min(least as u8, Ordering::Relaxed);
+    Ok(())
 }
 
 /// Waits for records, for at most so long (`None`: as long as it takes), and gives those that wait, and how many were pushed out since the
-/// last time since nobody fetched them. `None`: they are kept no more, or are not kept at all, or this is a child of `fork`.
+/// last time since nobody fetched them. `None`: they are kept no more, or are not kept at all.
 #[must_use]
 pub fn take_logs(wait: Option<Duration>) -> Option<(Vec<Record>, u64)> {
-    let logs = LOGS.get().filter(|logs| logs.stamp.is_here())?;
+    let logs = logs();
     let until = wait.and_then(|wait| Instant::now().checked_add(wait));
     let mut kept = logs.kept();
-    while kept.records.is_empty() && !kept.closed {
-        kept = match until {
-            None if wait.is_none() => logs.changed.wait(kept).unwrap_or_else(PoisonError::into_inner),
-            None => return Some((Vec::new(), 0)),
-            Some(until) => {
+    while kept.records.is_empty() && kept.least.is_some() {
+        kept = match (wait, until) {
+            (Some(_), Some(until)) => {
                 let left = until.saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Some((Vec::new(), 0));
                 }
                 logs.changed.wait_timeout(kept, left).unwrap_or_else(PoisonError::into_inner).0
             }
+            _ => logs.changed.wait(kept).unwrap_or_else(PoisonError::into_inner),
         };
     }
-    if kept.closed && kept.records.is_empty() {
+    if kept.records.is_empty() {
         return None;
     }
-    Some((kept.records.drain(..).collect(), std::mem::take(&mut kept.dropped)))
+    let records = kept.records.drain(..).collect();
+    kept.ring();
+    Some((records, std::mem::take(&mut kept.dropped)))
 }
 
 /// Keeps no more records; whoever waits gets those that are there, and then the end. For the end of the process.
 pub fn close_logs() {
-    if let Some(logs) = LOGS.get().filter(|logs| logs.stamp.is_here()) {
-        logs.kept().closed = true;
-        logs.changed.notify_all();
-    }
+    let mut kept = logs().kept();
+    (kept.least, kept.closed) = (None, true);
+    kept.ring();
+    drop(kept);
+    logs().changed.notify_all();
+}
+
+/// A descriptor that is readable while there are records to take, or no more come, as
+/// [`Queue::descriptor`](crate::Queue::descriptor) of completions.
+///
+/// # Errors
+/// `INTERNAL`: the system gives none.
+#[cfg(unix)]
+pub fn logs_descriptor() -> Result<std::os::fd::RawFd> {
+    let mut kept = logs().kept();
+    let bell = match kept.bell.take() {
+        Some(bell) => bell,
+        None => Bell::new()?,
+    };
+    let descriptor = bell.descriptor();
+    kept.bell = Some(bell);
+    kept.ring();
+    Ok(descriptor)
 }
 
 /// What `tracing` tells.
@@ -151,11 +197,10 @@ impl From<&tracing::Level> for Level {
 impl Subscriber for Keeper {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let ours = metadata.target().starts_with("meshwire");
-        metadata.is_event() && ours && LOGS.get().is_some_and(|logs| Level::from(metadata.level()) >= logs.least)
+        metadata.is_event() && ours && Level::from(metadata.level()) as u8 >= LEAST.load(Ordering::Relaxed)
     }
 
     fn event(&self, event: &Event<'_>) {
-        let Some(logs) = LOGS.get().filter(|logs| logs.stamp.is_here()) else { return };
         let mut line = Line::default();
         event.record(&mut line);
         let Line { mut text, fields } = line;
@@ -163,7 +208,7 @@ impl Subscriber for Keeper {
         text.truncate(text.floor_char_boundary(TEXT_BYTES));
         let metadata = event.metadata();
         let (level, target) = (metadata.level().into(), metadata.target().to_owned());
-        logs.push(Record { level, time: SystemTime::now(), target, text });
+        logs().push(Record { level, time: SystemTime::now(), target, text });
     }
 
     // There are no spans.

@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use crate::ask::Outcome;
 use crate::operation::guarded;
-use crate::queue::{Queue, Ticket};
+use crate::queue::{Place, Queue, Ticket};
 
 /// What a publish does when the client's window is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,9 @@ struct Late {
     since: Instant,
 }
 
-/// A place in the backlog.
+/// What waits in the backlog.
 #[derive(Debug)]
-enum Place {
+enum Turn {
     Publish(Late),
     /// Somebody waits until what is before it was admitted.
     Mark(oneshot::Sender<()>),
@@ -50,7 +50,7 @@ enum What {
 
 #[derive(Debug, Default)]
 struct Backlog {
-    waiting: VecDeque<Place>,
+    waiting: VecDeque<Turn>,
     /// A task takes from it.
     tended: bool,
 }
@@ -68,7 +68,7 @@ impl Publisher {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Publishes, and has the ticket's queue told of the receipt.
+    /// Publishes, and has the queue of the place told of the receipt.
     ///
     /// # Errors
     /// What is wrong with topic or event; `BUFFER_FULL` if it is not to wait; `UNSUPPORTED` for that with an offline file. Then there is no
@@ -78,7 +78,7 @@ impl Publisher {
         (mesh, on): (&Mesh, &Handle),
         (topic, event): (&str, TimedEvent),
         room: Room,
-        ticket: Ticket,
+        place: Place,
     ) -> Result<()> {
         let (patience, has_file) = mesh.publish_waits();
         let in_turn = self.is_idle();
@@ -94,14 +94,12 @@ impl Publisher {
             Room::Wait => Ok(Err(What::Whole(Box::new(event)))),
         };
         match begun {
-            Ok(Ok(pending)) => ticket.told(pending),
+            Ok(Ok(pending)) => place.into_ticket().told(pending),
             Ok(Err(event)) => {
-                self.queue_up((mesh, on), Late { topic: topic.to_owned(), event, ticket, since: Instant::now() })
+                let (topic, ticket, since) = (topic.to_owned(), place.into_ticket(), Instant::now());
+                self.queue_up((mesh, on), Late { topic, event, ticket, since });
             }
-            Err(error) => {
-                ticket.withdraw();
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -109,7 +107,7 @@ impl Publisher {
     fn queue_up(self: &Arc<Self>, (mesh, on): (&Mesh, &Handle), late: Late) {
         let mut backlog = self.backlog();
         self.late.fetch_add(1, Ordering::AcqRel);
-        backlog.waiting.push_back(Place::Publish(late));
+        backlog.waiting.push_back(Turn::Publish(late));
         if !backlog.tended {
             backlog.tended = true;
             on.spawn(Arc::clone(self).tend(mesh.clone()));
@@ -128,8 +126,8 @@ impl Publisher {
             match next {
                 None => return,
                 // An error means that nobody waits any more.
-                Some(Place::Mark(reached)) => drop(reached.send(())),
-                Some(Place::Publish(late)) => {
+                Some(Turn::Mark(reached)) => drop(reached.send(())),
+                Some(Turn::Publish(late)) => {
                     publish(&mesh, late).await;
                     self.late.fetch_sub(1, Ordering::AcqRel);
                 }
@@ -150,7 +148,7 @@ impl Publisher {
                 return;
             }
             let (reach, reached) = oneshot::channel();
-            backlog.waiting.push_back(Place::Mark(reach));
+            backlog.waiting.push_back(Turn::Mark(reach));
             reached
         };
         // An error means that the runtime ends, and they are over.
@@ -160,12 +158,12 @@ impl Publisher {
     /// Takes a publish back that still waits for its turn.
     pub(crate) fn cancel(&self, queue: &Queue, tag: u64) -> bool {
         let mut backlog = self.backlog();
-        let is_it = |place: &Place| matches!(place, Place::Publish(late) if late.ticket.is(queue, tag));
+        let is_it = |turn: &Turn| matches!(turn, Turn::Publish(late) if late.ticket.is(queue, tag));
         let Some(at) = backlog.waiting.iter().position(is_it) else { return false };
-        let place = backlog.waiting.remove(at);
+        let turn = backlog.waiting.remove(at);
         self.late.fetch_sub(1, Ordering::AcqRel);
         drop(backlog);
-        if let Some(Place::Publish(late)) = place {
+        if let Some(Turn::Publish(late)) = turn {
             let text = "the publish was cancelled before there was room for it: nothing was published";
             let error = Error::of_host(ErrorKind::Cancelled, "publish", text).with_retry_class(Retry::Now);
             late.ticket.end(Err(error));

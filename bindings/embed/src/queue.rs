@@ -1,9 +1,10 @@
 //! Completions on their way to a host: bounded, taken in batches.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+#[cfg(unix)]
+use std::os::fd::RawFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use meshwire::{Error, ErrorKind, PendingReceipt, Receipt, ReceiptSink, Result};
 
@@ -11,6 +12,7 @@ use crate::ask::Outcome;
 #[cfg(unix)]
 use crate::bell::Bell;
 use crate::process::Stamp;
+use crate::rendezvous::{Refused, Rendezvous};
 
 /// Most calls that a queue may be made for.
 const MOST: usize = 1 << 20;
@@ -22,27 +24,6 @@ pub struct Completion {
     pub tag: u64,
     /// What it came to.
     pub result: Result<Outcome>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    done: VecDeque<Completion>,
-    /// Calls that were begun and whose completion was not taken.
-    begun: usize,
-    woken: bool,
-    closed: bool,
-    #[cfg(unix)]
-    bell: Option<Bell>,
-}
-
-impl State {
-    /// What an event loop sees of it.
-    fn ring(&mut self) {
-        #[cfg(unix)]
-        if let Some(bell) = &mut self.bell {
-            bell.set(!self.done.is_empty() || self.woken || self.closed);
-        }
-    }
 }
 
 /// What tells an event loop that there is something to take.
@@ -57,20 +38,15 @@ impl fmt::Debug for Call {
 #[derive(Debug)]
 struct Inner {
     stamp: Stamp,
-    most: usize,
-    state: Mutex<State>,
-    changed: Condvar,
+    waiting: Rendezvous<Completion>,
     call: OnceLock<Call>,
+    #[cfg(unix)]
+    descriptor: OnceLock<RawFd>,
 }
 
 impl Inner {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends a wait. `first`: there was nothing to take before.
-    fn tell(&self, first: bool) {
-        self.changed.notify_one();
+    fn complete(&self, came: impl ExactSizeIterator<Item = Completion>) {
+        let first = self.waiting.complete(came);
         if let (true, Some(call)) = (first, self.call.get()) {
             (call.0)();
         }
@@ -94,8 +70,13 @@ impl Queue {
             let text = format!("a queue for {most} calls; from 1 to {MOST} is accepted");
             return Err(Error::of_host(ErrorKind::Invalid, "queue", text));
         }
-        let (stamp, state, changed, call) = (Stamp::here(), Mutex::default(), Condvar::new(), OnceLock::new());
-        Ok(Self(Arc::new(Inner { stamp, most, state, changed, call })))
+        Ok(Self(Arc::new(Inner {
+            stamp: Stamp::here(),
+            waiting: Rendezvous::new(most),
+            call: OnceLock::new(),
+            #[cfg(unix)]
+            descriptor: OnceLock::new(),
+        })))
     }
 
     /// Waits until there are completions, for at most so long (`None`: as long as it takes), and moves up to `most` of them behind those
@@ -105,53 +86,22 @@ impl Queue {
     /// `CLOSED` in a child of `fork`.
     pub fn take(&self, most: usize, wait: Option<Duration>, into: &mut Vec<Completion>) -> Result<bool> {
         self.0.stamp.check("queue")?;
-        // Too far away to be a moment is for ever.
-        let until = wait.and_then(|wait| Instant::now().checked_add(wait));
-        let mut state = self.0.state();
-        while state.done.is_empty() && !state.woken && !state.closed {
-            state = match (wait, until) {
-                (Some(_), Some(until)) => {
-                    let left = until.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return Ok(true);
-                    }
-                    self.0.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                _ => self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
-        state.woken = false;
-        let count = most.min(state.done.len());
-        into.extend(state.done.drain(..count));
-        state.begun -= count;
-        state.ring();
-        Ok(!state.closed)
+        Ok(self.0.waiting.take(most, wait, into))
     }
 
     /// Ends a [`Queue::take`] that waits, or the next one.
     pub fn wake(&self) {
         if self.0.stamp.is_here() {
-            let mut state = self.0.state();
-            state.woken = true;
-            state.ring();
-            drop(state);
-            self.0.changed.notify_all();
+            self.0.waiting.wake();
         }
     }
 
     /// No more is taken: what is there and what comes is dropped, and no call begins with it. Again is nothing.
     pub fn close(&self) {
-        if !self.0.stamp.is_here() {
-            return;
+        if self.0.stamp.is_here() {
+            // Deliveries among them have much to do when they are dropped.
+            drop(self.0.waiting.close());
         }
-        let mut state = self.0.state();
-        state.closed = true;
-        let done = std::mem::take(&mut state.done);
-        state.ring();
-        drop(state);
-        self.0.changed.notify_all();
-        // Deliveries among them have much to do when they are dropped.
-        drop(done);
     }
 
     /// A descriptor that is readable while there is something to take, or the queue was woken or closed: for epoll and its like. It lives
@@ -160,16 +110,17 @@ impl Queue {
     /// # Errors
     /// `INTERNAL`: the system gives none; `CLOSED` in a child of `fork`.
     #[cfg(unix)]
-    pub fn descriptor(&self) -> Result<std::os::fd::RawFd> {
+    pub fn descriptor(&self) -> Result<RawFd> {
         self.0.stamp.check("queue")?;
-        let mut state = self.0.state();
-        let bell = match state.bell.take() {
-            Some(bell) => bell,
-            None => Bell::new()?,
-        };
-        let descriptor = bell.descriptor();
-        state.bell = Some(bell);
-        state.ring();
+        if let Some(descriptor) = self.0.descriptor.get() {
+            return Ok(*descriptor);
+        }
+        let mut bell = Bell::new()?;
+        let descriptor = *self.0.descriptor.get_or_init(|| bell.descriptor());
+        // If another was first, this one is dropped.
+        if descriptor == bell.descriptor() {
+            self.0.waiting.tell(Box::new(move |rings| bell.set(rings)));
+        }
         Ok(descriptor)
     }
 
@@ -182,7 +133,15 @@ impl Queue {
     /// How many calls were begun and not taken.
     #[must_use]
     pub fn begun(&self) -> usize {
-        if self.0.stamp.is_here() { self.0.state().begun } else { 0 }
+        if self.0.stamp.is_here() { self.0.waiting.begun() } else { 0 }
+    }
+
+    /// Takes a place for a call of that name, for one that must not be lost where there is none.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL`; `CLOSED`, also in a child of `fork`.
+    pub fn place(&self, tag: u64, operation: &'static str) -> Result<Place> {
+        self.begin(tag, operation).map(|ticket| Place(Some(ticket)))
     }
 
     /// Takes the place of a call.
@@ -191,23 +150,44 @@ impl Queue {
     /// `BUFFER_FULL`; `CLOSED`.
     pub(crate) fn begin(&self, tag: u64, operation: &'static str) -> Result<Ticket> {
         self.0.stamp.check(operation)?;
-        let mut state = self.0.state();
-        if state.closed {
-            return Err(Error::of_host(ErrorKind::Closed, operation, "the queue was closed; make a new one"));
-        }
-        if state.begun == self.0.most {
-            let most = self.0.most;
-            let text = format!(
-                "{most} calls, as many as the queue was made for, were begun and not taken: take completions first"
-            );
-            return Err(Error::of_host(ErrorKind::BufferFull, operation, text));
-        }
-        state.begun += 1;
+        self.0.waiting.begin().map_err(|refused| match refused {
+            Refused::Closed => Error::of_host(ErrorKind::Closed, operation, "the queue was closed; make a new one"),
+            Refused::Full => {
+                let most = self.0.waiting.most();
+                let text = format!(
+                    "{most} calls, as many as the queue was made for, were begun and not taken: take completions first"
+                );
+                Error::of_host(ErrorKind::BufferFull, operation, text)
+            }
+        })?;
         Ok(Ticket { queue: self.clone(), tag, operation, ended: false })
     }
 }
 
-/// A place in a queue. It gets exactly one completion, whatever becomes of the call.
+/// A place in a queue for a call that is about to begin. Dropped, it is free again, and there is no completion.
+#[derive(Debug)]
+pub struct Place(Option<Ticket>);
+
+impl Place {
+    pub(crate) fn operation(&self) -> &'static str {
+        self.0.as_ref().map_or("queue", Ticket::operation)
+    }
+
+    pub(crate) fn into_ticket(mut self) -> Ticket {
+        // It is there until here: nothing else takes it.
+        self.0.take().unwrap_or_else(|| unreachable!("a place without its ticket"))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.0.take() {
+            ticket.withdraw();
+        }
+    }
+}
+
+/// A call that has its place in a queue. It gets exactly one completion, whatever becomes of the call.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     queue: Queue,
@@ -240,47 +220,24 @@ impl Ticket {
     /// The call was not begun after all.
     pub(crate) fn withdraw(mut self) {
         self.ended = true;
-        self.queue.0.state().begun -= 1;
+        self.queue.0.waiting.withdraw();
     }
 
     fn complete(&mut self, result: Result<Outcome>) {
         self.ended = true;
-        if !self.queue.0.stamp.is_here() {
-            return;
+        if self.queue.0.stamp.is_here() {
+            self.queue.0.complete(std::iter::once(Completion { tag: self.tag, result }));
         }
-        let mut state = self.queue.0.state();
-        if state.closed {
-            state.begun -= 1;
-            drop(state);
-            // Not under the lock: it may be deliveries.
-            drop(result);
-            return;
-        }
-        let first = state.done.is_empty();
-        state.done.push_back(Completion { tag: self.tag, result });
-        state.ring();
-        drop(state);
-        self.queue.0.tell(first);
     }
 }
 
 /// Receipts come by the batch: one lock and one wake for all of them.
 impl ReceiptSink for Inner {
     fn receipts(&self, batch: &mut Vec<(u64, Result<Receipt>)>) {
-        if !self.stamp.is_here() {
-            return;
+        if self.stamp.is_here() {
+            let done = batch.drain(..).map(|(tag, receipt)| Completion { tag, result: receipt.map(Outcome::Receipt) });
+            self.complete(done);
         }
-        let mut state = self.state();
-        if state.closed {
-            state.begun -= batch.len();
-            return;
-        }
-        let first = state.done.is_empty() && !batch.is_empty();
-        let done = batch.drain(..).map(|(tag, receipt)| Completion { tag, result: receipt.map(Outcome::Receipt) });
-        state.done.extend(done);
-        state.ring();
-        drop(state);
-        self.tell(first);
     }
 }
 
@@ -348,9 +305,6 @@ mod tests {
             (taken.len(), woken)
         });
         queue.wake();
-        while queue.0.state().woken {
-            std::thread::yield_now();
-        }
         ticket.end(Ok(Outcome::Done));
         while queue.begun() > 0 {
             std::thread::yield_now();
@@ -377,7 +331,9 @@ mod tests {
         let queue = Queue::new(8).unwrap();
         let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
-        let count = move || drop(counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let count = move || {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        };
         assert!(queue.call_when_ready(count) && !queue.call_when_ready(|| {}));
         for tag in 0..3 {
             queue.begin(tag, "flush").unwrap().end(Ok(Outcome::Done));

@@ -15,6 +15,7 @@ use crate::local::Local;
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::queue::Queue;
+use crate::stopper::{Of, Stopper};
 use crate::work::{Readable, Works, Workshop};
 
 /// A [`meshwire::Serve`] that runs, and asks the host to answer its requests. Clones are the same one.
@@ -25,7 +26,7 @@ use crate::work::{Readable, Works, Workshop};
 pub struct Responder(Arc<Local<Held>>);
 
 #[derive(Debug)]
-struct Held {
+pub(crate) struct Held {
     inquiries: Batches<Works<Inquiry>>,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     client: Client,
@@ -39,14 +40,9 @@ pub struct Inquiry {
     topic: String,
     deadline: Instant,
     wants_stream: bool,
-    say: Local<mpsc::Sender<Said>>,
-    /// The place for the last that is said.
-    end: Local<mpsc::OwnedPermit<Said>>,
+    say: Local<mpsc::UnboundedSender<Said>>,
     client: Client,
 }
-
-/// Replies on their way from one handler, and its end.
-const REPLIES: usize = 16;
 
 /// What a handler says to its request.
 #[derive(Debug)]
@@ -55,6 +51,12 @@ enum Said {
     /// The one reply, and the end.
     Answer(Box<Event>),
     End(Result<(), String>),
+}
+
+impl Held {
+    pub(crate) fn stop(&self) {
+        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 impl Responder {
@@ -69,7 +71,7 @@ impl Responder {
         let (serve, concurrency) = options.serve(mesh, topic)?;
         let serve = serve.until(stopped);
         let of = client.clone();
-        let works = Works::begin(on, concurrency, |shop| async move {
+        let works = Works::begin("serve", on, concurrency, |shop| async move {
             // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
             let handler =
                 async move |request: &Request, replies: &ReplySender| handle((&shop, &of), request, replies).await;
@@ -103,8 +105,14 @@ impl Responder {
     /// # Errors
     /// `CLOSED` in a child of `fork`.
     pub fn stop(&self) -> Result<()> {
-        drop(self.0.get("serve")?.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.0.get("serve")?.stop();
         Ok(())
+    }
+
+    /// What stops it, and does not keep it.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Of::Responder(Arc::downgrade(&self.0)))
     }
 
     async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
@@ -119,9 +127,12 @@ async fn handle(
     request: &Request,
     replies: &ReplySender,
 ) -> Result<(), String> {
-    let (say, mut said) = mpsc::channel(REPLIES);
-    let Ok(end) = say.clone().try_reserve_owned() else { return Err("there is no place to end in".to_owned()) };
-    let bench = shop.begin(|number| Inquiry::new(number, request, (say, end), client.clone())).await;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "each reply in it has a place in a queue, which is bounded, or a thread that waits"
+    )]
+    let (say, mut said) = mpsc::unbounded_channel();
+    let bench = shop.begin(|number| Inquiry::new(number, request, say, client.clone())).await;
     let outcome = loop {
         match said.recv().await {
             Some(Said::Reply(event, told)) => {
@@ -139,12 +150,7 @@ async fn handle(
 }
 
 impl Inquiry {
-    fn new(
-        number: u64,
-        request: &Request,
-        (say, end): (mpsc::Sender<Said>, mpsc::OwnedPermit<Said>),
-        client: Client,
-    ) -> Self {
+    fn new(number: u64, request: &Request, say: mpsc::UnboundedSender<Said>, client: Client) -> Self {
         Self {
             number,
             event: Readable::new(request.raw().clone(), request.event()),
@@ -152,7 +158,6 @@ impl Inquiry {
             deadline: Instant::now() + request.remaining(),
             wants_stream: request.wants_stream(),
             say: Local::new(say),
-            end: Local::new(end),
             client,
         }
     }
@@ -211,11 +216,11 @@ impl Inquiry {
     }
 
     fn reply(&self, event: Event) -> Result<impl Future<Output = Result<Outcome>> + Send + use<>> {
-        let say = self.say.get("reply")?.clone();
+        let (tell, told) = oneshot::channel();
+        // Here, so that replies and the end go in the order in which they are said.
+        let said = self.say.get("reply")?.send(Said::Reply(Box::new(event), tell)).is_ok();
         let topic = self.topic.clone();
         Ok(async move {
-            let (tell, told) = oneshot::channel();
-            let said = say.send(Said::Reply(Box::new(event), tell)).await.is_ok();
             let sent = if said { told.await.ok() } else { None };
             sent.unwrap_or_else(|| {
                 let text = format!("the requester waits no more (topic {topic})");
@@ -250,7 +255,8 @@ impl Inquiry {
     }
 
     fn say(self, said: Said) -> Result<()> {
-        self.end.into_value("reply")?.send(said);
+        // An error means that it was lost.
+        let _ = self.say.into_value("reply")?.send(said);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use meshwire::{Error, ErrorKind, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::process::{PerProcess, Stamp};
+use crate::signals;
 
 /// A client needs no more: its session is one task.
 const MOST_THREADS: usize = 2;
@@ -49,6 +50,7 @@ impl Running {
             None => Builder::new_multi_thread()
                 .worker_threads(threads())
                 .thread_name("meshwire")
+                .on_thread_start(signals::leave_alone)
                 .enable_all()
                 .build()
                 .map_err(|error| {

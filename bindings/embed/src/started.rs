@@ -4,7 +4,7 @@ use meshwire::{PendingReceipt, Receipt, Result};
 
 use crate::client::Client;
 use crate::local::Local;
-use crate::queue::Queue;
+use crate::queue::{Place, Queue};
 
 /// A publish on its way. Dropped, it goes on; a failure is then told by the next flush.
 #[derive(Debug)]
@@ -18,22 +18,22 @@ impl Started {
         Self { pending: Local::new(pending), client }
     }
 
-    /// Has the queue told of the receipt: comes to an [`Outcome::Receipt`](crate::Outcome::Receipt).
+    /// Has the queue of a place that was taken before told of the receipt: comes to an [`Outcome::Receipt`](crate::Outcome::Receipt).
     ///
     /// # Errors
-    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
+    /// `CLOSED` in a child of `fork`; then there is no completion.
+    pub fn begin_receipt_in(self, place: Place) -> Result<()> {
+        let pending = self.pending.into_value("publish")?;
+        place.into_ticket().told(pending);
+        Ok(())
+    }
+
+    /// The same, in a place that is taken now.
+    ///
+    /// # Errors
+    /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion, and the receipt is let go.
     pub fn begin_receipt(self, queue: &Queue, tag: u64) -> Result<()> {
-        let ticket = queue.begin(tag, "publish")?;
-        match self.pending.into_value("publish") {
-            Ok(pending) => {
-                ticket.told(pending);
-                Ok(())
-            }
-            Err(error) => {
-                ticket.withdraw();
-                Err(error)
-            }
-        }
+        self.begin_receipt_in(queue.place(tag, "publish")?)
     }
 
     /// Waits for the receipt.

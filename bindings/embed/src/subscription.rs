@@ -8,7 +8,7 @@ use meshwire::Result;
 use crate::ask::Outcome;
 use crate::batches::Batches;
 use crate::client::Client;
-use crate::delivery::Delivery;
+use crate::fetched::Fetched;
 use crate::local::Local;
 use crate::operation::Operation;
 use crate::queue::Queue;
@@ -70,9 +70,8 @@ impl Subscription {
 
     async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
         let held = self.0.get("receive")?;
-        let handed = |delivery| Delivery::new(delivery, held.client.clone());
         let batch = held.batches.next("receive", most, wait).await?;
-        let batch = batch.map(|batch| batch.into_iter().map(handed).collect());
+        let batch = batch.map(|batch| Fetched::new(batch, &held.client));
         Ok(batch.map_or(Outcome::Ended, Outcome::Deliveries))
     }
 }

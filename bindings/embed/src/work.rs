@@ -12,6 +12,8 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use crate::operation::guarded;
+
 /// For the highest concurrency there is; a higher one is refused where it begins.
 const MOST_PLACES: usize = 2 * 65_536;
 
@@ -79,7 +81,12 @@ pub(crate) struct Works<T> {
 
 impl<T: Send + 'static> Works<T> {
     /// Runs, in a task, what calls the workshop, at most so often at once.
-    pub(crate) fn begin<F>(on: &Handle, concurrency: u64, run: impl FnOnce(Workshop<T>) -> F) -> Self
+    pub(crate) fn begin<F>(
+        operation: &'static str,
+        on: &Handle,
+        concurrency: u64,
+        run: impl FnOnce(Workshop<T>) -> F,
+    ) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
@@ -87,7 +94,7 @@ impl<T: Send + 'static> Works<T> {
         let places = usize::try_from(concurrency.saturating_mul(2)).unwrap_or(usize::MAX);
         let (out, work) = mpsc::channel(places.clamp(2, MOST_PLACES));
         let (say, outcome) = oneshot::channel();
-        let run = run(Workshop { out, number: AtomicU64::new(1) });
+        let run = guarded(operation, run(Workshop { out, number: AtomicU64::new(1) }));
         // An error means that the host has closed it.
         let mut run = Box::pin(async move { drop(say.send(run.await)) });
         // It says here what it says first, that it consumes or serves: what one client says arrives in its order.

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" />
 // Types of the public API. They are written by hand, as the documentation is.
 
 import type { ErrorCode } from "./lib/codes.d.cts";
@@ -114,7 +115,7 @@ export interface Receipt {
   duplicate: boolean;
 }
 
-export type BatchResult = { ok: true; receipt: Receipt } | { ok: false; error: MeshwireError };
+export type BatchResult = { ok: true; receipt: Receipt; error?: undefined } | { ok: false; error: MeshwireError; receipt?: undefined };
 
 /** A publish on its way. */
 export declare class PendingReceipt {
@@ -143,8 +144,8 @@ export declare class Event {
   readonly data: Uint8Array;
   /** The data as text; `INVALID` if it is not UTF-8. */
   text(): string;
-  /** The data as JSON; `INVALID` if it is not. */
-  json<T = unknown>(): T;
+  /** The data as JSON; `INVALID` if it is not. It is not compared with `T`. */
+  json<T = any>(): T;
   /** It as a plain object of CloudEvents, as JSON has it. */
   toCloudEvent(): CloudEventLike & Record<string, unknown>;
   toJSON(): CloudEventLike & Record<string, unknown>;
@@ -284,6 +285,7 @@ export declare class Subscription implements AsyncIterableIterator<Delivery> {
   return(value?: unknown): Promise<IteratorResult<Delivery, undefined>>;
   /** Ends it: what is unsettled comes again at once. */
   close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
   [Symbol.asyncIterator](): this;
 }
 
@@ -293,6 +295,7 @@ export declare class Replies implements AsyncIterableIterator<Event> {
   next(): Promise<IteratorResult<Event, undefined>>;
   return(value?: unknown): Promise<IteratorResult<Event, undefined>>;
   close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
   [Symbol.asyncIterator](): this;
 }
 
@@ -475,8 +478,11 @@ export interface OfGroup extends OfMember {
   group?: string | undefined;
 }
 
-/** These, or all of them. */
-export type Which = OfGroup & ({ numbers: readonly (number | string)[]; all?: undefined } | { all: true; numbers?: undefined });
+/** These, or all of them: one of both is said. */
+export interface Which extends OfGroup {
+  numbers?: readonly (number | string)[] | undefined;
+  all?: boolean | undefined;
+}
 
 export interface DeadLetters {
   list(topic: string, options?: OfGroup & { events?: boolean | undefined; limit?: number | undefined }): Listing<DeadLetter>;
@@ -530,6 +536,8 @@ export declare class Mesh {
   drain(options?: { timeoutMs?: number | undefined } & Cancellable): Promise<void>;
   /** Drains, and lets go of the client. Again is nothing. */
   close(options?: { timeoutMs?: number | undefined } & Cancellable): Promise<void>;
+  /** As {@link close}, where Node has it. */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 export type ConsumeHandler = (message: Handled) => Settlement | void | unknown | Promise<Settlement | void | unknown>;

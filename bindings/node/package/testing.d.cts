@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" />
 /** A gateway for tests: a process of its own, on a free port, in memory, which ends with the process that started it. */
 export declare class Gateway {
   private constructor();
@@ -14,4 +15,5 @@ export declare class Gateway {
   kill(): Promise<void>;
   /** Asks it to stop, and waits for its end. */
   stop(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
 }

@@ -161,7 +161,7 @@ impl Client {
         let py = slf.py();
         let mut events = Vec::new();
         for value in values.try_iter()? {
-            events.push(draft(py, &value?, None)?.finish().raise(py)?);
+            events.push(draft(py, &value?, None)?.finish());
         }
         Self::ask(slf, Ask::PublishBatch { topic, events })
     }

@@ -125,7 +125,7 @@ impl Stream {
             // Behind its end they are dropped, and come again.
             Ok(_) if self.closed && self.gives_back() => Ok(()),
             Ok(Outcome::Deliveries(batch)) => {
-                self.items.extend(batch.into_iter().map(Item::Delivery));
+                self.items.extend(batch.hand_all()?.into_iter().map(Item::Delivery));
                 Ok(())
             }
             Ok(Outcome::Replies(batch)) => {

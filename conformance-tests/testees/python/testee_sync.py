@@ -166,7 +166,8 @@ class Room:
 
     def obey(self, line: dict[str, Any]) -> None:
         try:
-            method = getattr(self, f"do_{line['op']}", None)
+            op = line["op"]
+            method = self.do_list if op in words.LISTS else self.do_admin if op in words.ADMIN else getattr(self, f"do_{op}", None)
             if method is None:
                 say({"id": line["id"], "err": {"code": "UNKNOWN_COMMAND", "message": line["op"]}})
                 return
@@ -174,7 +175,7 @@ class Room:
         except Exception as error:
             say({"id": line["id"], "err": words.error_told(error)})
 
-    def find(self, table: dict[str, Any], name: str) -> Any:
+    def find(self, table: Any, name: Any) -> Any:
         if name not in table:
             raise Absent(f"no {name!r}")
         return table[name]
@@ -262,35 +263,13 @@ class Room:
     def do_state(self, c: dict[str, Any]) -> Any:
         return {"state": self.client(c).state}
 
-    def do_create_topic(self, c: dict[str, Any]) -> Any:
-        return {"name": self.client(c).topics.create(c["topic"], **words.topic_settings(c)).name}
+    def do_admin(self, c: dict[str, Any]) -> Any:
+        call, told = words.ADMIN[c["op"]]
+        return told(call(self.client(c), c, self.marks))
 
-    def do_update_topic(self, c: dict[str, Any]) -> Any:
-        return words.updated_told(self.client(c).topics.update(c["topic"], **words.topic_settings(c)))
-
-    def do_delete_topic(self, c: dict[str, Any]) -> Any:
-        return {"name": self.client(c).topics.delete(c["topic"], force=c.get("force", False)).name}
-
-    def do_topics(self, c: dict[str, Any]) -> Any:
-        return {"topics": [words.topic_told(topic) for topic in self.client(c).topics.list()]}
-
-    def do_groups(self, c: dict[str, Any]) -> Any:
-        return {"groups": [words.group_told(group) for group in self.client(c).groups(c["topic"]).list()]}
-
-    def do_create_group(self, c: dict[str, Any]) -> Any:
-        said = {"start": words.start_of(c.get("start"), self.marks), **words.settings_of(c.get("settings", {}))}
-        return words.group_told(self.client(c).groups(c["topic"]).create(c["group"], **said))
-
-    def do_update_group(self, c: dict[str, Any]) -> Any:
-        said = words.settings_of(c["settings"])
-        return words.group_told(self.client(c).groups(c["topic"]).update(c["group"], **said))
-
-    def do_seek_group(self, c: dict[str, Any]) -> Any:
-        to = words.start_of(c["to"], self.marks)
-        return words.group_told(self.client(c).groups(c["topic"]).seek(c["group"], to))
-
-    def do_delete_group(self, c: dict[str, Any]) -> Any:
-        return words.group_told(self.client(c).groups(c["topic"]).delete(c["group"]))
+    def do_list(self, c: dict[str, Any]) -> Any:
+        name, of, told = words.LISTS[c["op"]]
+        return {name: [told(each) for each in of(self.client(c), c)]}
 
     def do_mark(self, c: dict[str, Any]) -> Any:
         self.marks[c["as"]] = datetime.now(timezone.utc)
@@ -330,24 +309,6 @@ class Room:
 
     def do_cancel(self, c: dict[str, Any]) -> Any:
         self.find(self.asked, c["on"]).close()
-
-    def letters(self, c: dict[str, Any]) -> sync.DeadLetters:
-        group, _, member = (c.get("group") or "").partition("/")
-        return self.client(c).dead_letters(c["topic"], group=group or None, member=member or None)
-
-    def do_dead_letters(self, c: dict[str, Any]) -> Any:
-        return {"letters": [words.letter_told(letter) for letter in self.letters(c).list(events=True)]}
-
-    def do_dead_letter(self, c: dict[str, Any]) -> Any:
-        return words.letter_told(self.letters(c).get((c.get("numbers") or [0])[0]))
-
-    def do_redrive(self, c: dict[str, Any]) -> Any:
-        letters, numbers = self.letters(c), c.get("numbers")
-        return words.redriven_told(letters.redrive(numbers) if numbers else letters.redrive_all())
-
-    def do_purge(self, c: dict[str, Any]) -> Any:
-        letters, numbers = self.letters(c), c.get("numbers")
-        return {"count": letters.purge(numbers) if numbers else letters.purge_all()}
 
     def do_drain(self, c: dict[str, Any]) -> Any:
         self.client(c).drain(c["deadline_ms"] / 1000)

@@ -25,7 +25,7 @@ def hello(api: str) -> dict[str, Any]:
 
 def event_of(spec: dict[str, Any], timing: dict[str, Any] | None = None) -> meshwire.Event:
     """An event to publish; what is absent is left to the client."""
-    said = {name: spec[name] for name in ("id", "source", "type", "key", "subject", "attributes") if name in spec}
+    said: dict[str, Any] = {name: spec[name] for name in ("id", "source", "type", "key", "subject", "attributes") if name in spec}
     if "json" in spec:
         data: Any = spec["json"]
         if data is None or isinstance(data, str):
@@ -196,3 +196,39 @@ def json_event_told(event: dict[str, Any]) -> dict[str, Any]:
 
 def redriven_told(done: meshwire.Redriven) -> dict[str, Any]:
     return {"count": done.redriven, "left": dict(done.left)} if done.left else {"count": done.redriven}
+
+
+def letters(mesh: Any, c: dict[str, Any]) -> Any:
+    group, _, member = (c.get("group") or "").partition("/")
+    return mesh.dead_letters(c["topic"], group=group or None, member=member or None)
+
+
+def some_or_all(c: dict[str, Any], some: Any, every: Any) -> Any:
+    return some(c["numbers"]) if c.get("numbers") else every()
+
+
+def create_group(mesh: Any, c: dict[str, Any], marks: dict[str, datetime]) -> Any:
+    said = {"start": start_of(c.get("start"), marks), **settings_of(c.get("settings", {}))}
+    return mesh.groups(c["topic"]).create(c["group"], **said)
+
+
+#: Administration: what is called, and how what comes of it is told. With asyncio it is awaited first.
+ADMIN: dict[str, tuple[Any, Any]] = {
+    "create_topic": (lambda m, c, _: m.topics.create(c["topic"], **topic_settings(c)), lambda t: {"name": t.name}),
+    "update_topic": (lambda m, c, _: m.topics.update(c["topic"], **topic_settings(c)), updated_told),
+    "delete_topic": (lambda m, c, _: m.topics.delete(c["topic"], force=c.get("force", False)), lambda t: {"name": t.name}),
+    "create_group": (create_group, group_told),
+    "update_group": (lambda m, c, _: m.groups(c["topic"]).update(c["group"], **settings_of(c["settings"])), group_told),
+    "seek_group": (lambda m, c, marks: m.groups(c["topic"]).seek(c["group"], start_of(c["to"], marks)), group_told),
+    "delete_group": (lambda m, c, _: m.groups(c["topic"]).delete(c["group"]), group_told),
+    "dead_letter": (lambda m, c, _: letters(m, c).get((c.get("numbers") or [0])[0]), letter_told),
+    "redrive": (lambda m, c, _: some_or_all(c, letters(m, c).redrive, letters(m, c).redrive_all), redriven_told),
+    "purge": (lambda m, c, _: some_or_all(c, letters(m, c).purge, letters(m, c).purge_all), lambda n: {"count": n}),
+}
+
+#: Lists: what is read to its end, and how each of it is told.
+LISTS: dict[str, tuple[str, Any, Any]] = {
+    "topics": ("topics", lambda m, c: m.topics.list(), topic_told),
+    "groups": ("groups", lambda m, c: m.groups(c["topic"]).list(), group_told),
+    "dead_letters": ("letters", lambda m, c: letters(m, c).list(events=True), letter_told),
+}

@@ -198,7 +198,11 @@ impl Drop for Driver {
             Error::new(ErrorKind::Closed, "run", "the tokio runtime that the client lived on was shut down")
         });
         let failure = Failure::new(ErrorKind::Closed, error.message());
-        for command in self.outbox.close(error.clone()) {
+        let (commands, settling) = self.outbox.close(error.clone());
+        for inbox in settling.iter().chain(&self.taken.settling) {
+            inbox.leave_unconfirmed();
+        }
+        for command in commands {
             match command {
                 Command::Subscribe { reply, .. } => drop(reply.send(Err(error.clone()))),
                 Command::Admin { reply, .. } => drop(reply.send(Err(failure.clone()))),

@@ -357,10 +357,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// A subscription has settles to send: soon, or at once. `false`: nobody sends them any more.
+    /// A subscription has settles to send: soon, or at once. `false`: the driver is gone, and nobody takes them.
     pub(crate) fn settling(&self, inbox: Option<&Arc<Inbox>>, now: bool) -> bool {
         let mut pending = self.lock();
         if pending.gone {
+            // Kept here it would keep itself: an inbox holds its outbox.
             return false;
         }
         pending.settling.extend(inbox.cloned());
@@ -392,16 +393,14 @@ impl Outbox {
     }
 
     /// From now on every call fails with `error`; gives what was not taken yet.
-    pub(crate) fn close(&self, error: Error) -> Vec<Command> {
+    pub(crate) fn close(&self, error: Error) -> (Vec<Command>, Vec<Arc<Inbox>>) {
         let mut pending = self.lock();
         pending.closed.get_or_insert(error);
         pending.gone = true;
-        let commands = std::mem::take(&mut pending.commands);
-        let settling = std::mem::take(&mut pending.settling);
+        let left = (std::mem::take(&mut pending.commands), std::mem::take(&mut pending.settling));
         drop(pending);
-        settling.iter().for_each(|inbox| inbox.answer_nobody());
         self.room.notify_waiters();
-        commands
+        left
     }
 
     /// Tells all who look, and those who wait for room: without a gateway there may be none for long.

@@ -244,3 +244,21 @@ async fn why_a_gateway_ends_a_client_is_heard_though_something_was_to_be_written
     let error = timeout(Duration::from_secs(60), pending).await.expect("it does not connect again").unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_word_on_a_settlement_is_told_when_the_client_ends_or_has_ended() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let (orders, frame) = tokio::join!(mesh.subscribe("orders").group("g").into_future(), gateway.subscribe());
+    let mut orders = orders.unwrap();
+    gateway.deliver(frame.subscription, 1, ["1", "2", "3"].map(|id| event(id, None, "x"))).await;
+    let first = orders.try_next().await.unwrap().unwrap();
+    let second = orders.try_next().await.unwrap().unwrap();
+    let third = orders.try_next().await.unwrap().unwrap();
+    let waiting = tokio::spawn(first.ack_confirmed());
+    mesh.drain(Duration::from_millis(50)).await.unwrap_err();
+    let told = timeout(Duration::from_secs(60), waiting).await.expect("an answer");
+    assert_eq!(told.unwrap().unwrap_err().kind(), ErrorKind::Closed);
+    second.extend_confirmed().await.unwrap_err();
+    let late = timeout(Duration::from_secs(60), third.ack_confirmed()).await.expect("an answer");
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Closed);
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::{Binding, Quality, Shop, c};
+use super::{Binding, Quality, Shop, c, stories};
 use crate::test::{Outcome, Skip};
 use crate::workspace::Profile;
 
@@ -83,7 +83,11 @@ impl Binding for Go {
         shop.must(build.arg("build").arg("-o").arg(testee).arg(".").current_dir(room.join("testee")))?;
         let mut sum = Outcome::default();
         sum.add(play(shop, &room, &[], "suite")?);
-        sum.add(play(shop, &room, &["-race", "-skip=Examples|Page"], "suite with the race detector")?);
+        sum.add(play(shop, &room, &["-race", "-skip=Page|API"], "suite with the race detector")?);
+        let programs = room.join("programs");
+        let mut build = go(shop, &room);
+        shop.must(build.arg("build").arg("-o").arg(&programs).arg("./...").current_dir(room.join("examples")))?;
+        sum.add(stories::compare(shop, "go", |name| Command::new(programs.join(name)))?);
         sum.add(vendored(shop, &room)?);
         sum.add(without_cgo(shop, &room)?);
         sum.add(dynamic(shop, &room)?);

@@ -4,9 +4,12 @@
 //! a user of the language has. Nothing of the checkout is on its path; its suite is copied there.
 
 mod c;
+mod gateway;
 mod go;
 mod node;
 mod python;
+mod snippets;
+mod stories;
 
 use std::path::{Path, PathBuf};
 
@@ -50,6 +53,8 @@ pub(crate) struct Shop<'a> {
     pub(crate) quality: Quality,
     /// What was packed; a folder a language.
     pub(crate) dist: PathBuf,
+    /// Also what takes long: under sanitizers and valgrind.
+    pub(crate) all: bool,
 }
 
 impl Shop<'_> {
@@ -156,7 +161,7 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     }
     let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
     let bindings = named(&names)?;
-    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality) };
+    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality), all: false };
     build(&mut shop, &bindings)?;
     for binding in bindings {
         if let Some(needs) = missing(binding) {
@@ -190,16 +195,18 @@ pub(crate) fn test(workspace: &Workspace, names: &[&str]) -> anyhow::Result<bool
     Ok(failed == 0)
 }
 
-/// The same as a part of a run; `tell` gets a line for each.
+/// The same as a part of a run; `tell` gets a line for each. With `--all` among the names also what takes long.
 pub(crate) fn run(
     workspace: &Workspace,
     log: &mut Log,
     names: &[&str],
     tell: impl Fn(String),
 ) -> anyhow::Result<Outcome> {
-    let bindings = named(names)?;
+    let all = names.contains(&"--all");
+    let names: Vec<&str> = names.iter().copied().filter(|name| *name != "--all").collect();
+    let bindings = named(&names)?;
     let quality = Quality::Dev;
-    let mut shop = Shop { workspace, log, quality, dist: dist(workspace, quality) };
+    let mut shop = Shop { workspace, log, quality, dist: dist(workspace, quality), all };
     let mut gateway = workspace.cargo(&["build", "-p", "meshwire-cli"]);
     shop.must(&mut gateway)?;
     build(&mut shop, &bindings)?;

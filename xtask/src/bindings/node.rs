@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
-use serde_json::{Value, json};
 
 use super::{Binding, Shop};
 use crate::test::{Outcome, Skip};
@@ -36,24 +35,17 @@ impl Binding for Node {
         let (root, platform) = (shelf.join("meshwire"), shelf.join("platform"));
         let sources = shop.workspace.root.join("bindings/node/package");
         copy(&sources, &root)?;
-        let mut package: Value = read(&root.join("package.json"))?;
-        package["optionalDependencies"] = json!({ PLATFORM: package["version"] });
-        let native = json!({
-            "name": PLATFORM,
-            "version": package["version"],
-            "description": "The native half of meshwire for Linux on x64 with glibc.",
-            "license": package["license"],
-            "repository": package["repository"],
-            "main": "meshwire.node",
-            "files": ["meshwire.node"],
-            "os": ["linux"],
-            "cpu": ["x64"],
-            "libc": ["glibc"],
-        });
+        let manifest = root.join("package.json");
+        let package =
+            std::fs::read_to_string(&manifest).with_context(|| format!("{} is absent", manifest.display()))?;
+        let version = version(&package)?;
+        let asked = format!("\"optionalDependencies\": {{ \"{PLATFORM}\": \"{version}\" }},\n  \"engines\"");
+        let package = package.replacen("\"engines\"", &asked, 1);
+        let native = native(version);
         std::fs::create_dir_all(&platform)?;
         std::fs::copy(shop.built("libmeshwire_node.so"), platform.join("meshwire.node"))?;
         for (folder, package) in [(&root, package), (&platform, native)] {
-            std::fs::write(folder.join("package.json"), format!("{package:#}\n"))?;
+            std::fs::write(folder.join("package.json"), package)?;
             std::fs::copy(shop.workspace.root.join("LICENSE"), folder.join("LICENSE"))?;
             let mut pack = npm(&shelf);
             shop.must(pack.arg("pack").arg(folder))?;
@@ -134,9 +126,30 @@ fn tools(shop: &mut Shop<'_>) -> anyhow::Result<Option<PathBuf>> {
     Ok(Some(tools))
 }
 
-fn read(path: &Path) -> anyhow::Result<Value> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    Ok(serde_json::from_str(&text)?)
+/// The version that a package says; both have the same.
+fn version(package: &str) -> anyhow::Result<&str> {
+    let after = package.split_once("\"version\": \"").map(|(_, after)| after);
+    let version = after.and_then(|after| after.split_once('"')).map(|(version, _)| version);
+    version.context("package.json of Node has no version")
+}
+
+/// The manifest of the package with the native half.
+fn native(version: &str) -> String {
+    format!(
+        r#"{{
+  "name": "{PLATFORM}",
+  "version": "{version}",
+  "description": "The native half of meshwire for Linux on x64 with glibc.",
+  "license": "Apache-2.0",
+  "repository": {{ "type": "git", "url": "git+https://github.com/meshwire/meshwire.git", "directory": "bindings/node" }},
+  "main": "meshwire.node",
+  "files": ["meshwire.node"],
+  "os": ["linux"],
+  "cpu": ["x64"],
+  "libc": ["glibc"]
+}}
+"#
+    )
 }
 
 fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
@@ -185,7 +198,15 @@ mod tests {
 
     #[test]
     fn tests_are_counted_and_a_skip_says_what_it_needs() {
-        let lines = ["TAP version 13", "ok 1 - a", "not ok 2 - b", "  ---", "  error: 'x'", "  ...", "ok 3 - c # SKIP needs typescript"];
+        let lines = [
+            "TAP version 13",
+            "ok 1 - a",
+            "not ok 2 - b",
+            "  ---",
+            "  error: 'x'",
+            "  ...",
+            "ok 3 - c # SKIP needs typescript",
+        ];
         let outcome = counted(&lines.map(str::to_owned), false);
         assert_eq!((outcome.passed, outcome.failed), (1, 1));
         assert_eq!(outcome.skipped, [Skip { needs: "typescript".to_owned(), test: "c".to_owned() }]);

@@ -14,8 +14,11 @@ const MATURIN: &str = "maturin==1.16.0";
 /// What the suite runs with. All of it comes from the package index; none of it is needed by users.
 const TOOLS: [&str; 1] = ["pytest>=8,<10"];
 
-/// What more of it runs with, where that can be installed.
-const MORE: [&str; 3] = ["mypy>=1.18,<3", "uvloop>=0.21", "cloudevents>=1.12,<2"];
+/// What more of it runs with, where that can be installed: a test that needs one says so.
+const MORE: [&str; 4] = ["mypy>=1.18,<3", "uvloop>=0.21", "cloudevents>=1.12,<2", "fastapi>=0.115,<1"];
+
+/// What looks whether the wheel keeps to the stable ABI, with `MESHWIRE_FULL`.
+const AUDIT: &str = "abi3audit>=0.0.20";
 
 /// Minor versions of Python 3 that the wheel is for.
 const MINORS: std::ops::RangeInclusive<u32> = 10..=15;
@@ -64,23 +67,62 @@ impl Binding for Python {
             shop.must(Command::new(&python).args(["-m", "venv"]).arg(&environment))?;
             let python = environment.join("bin/python");
             install(shop, &python, &TOOLS)?;
-            // Types and the rest are the same with each: the first is enough.
-            if place == 0 {
-                for tool in MORE {
-                    // A test that needs it says so.
-                    let _ = install(shop, &python, &[tool]);
-                }
+            for tool in MORE {
+                let _ = install(shop, &python, &[tool]);
             }
             let shelf = shop.dist.join(self.name());
-            shop.must(pip(&python).args(["--no-index", "--find-links"]).arg(shelf).arg("meshwire"))?;
+            shop.must(pip(&python).args(["--no-index", "--find-links"]).arg(&shelf).arg("meshwire"))?;
+            if place == 0 {
+                testees(shop, &python)?;
+            }
+            if place == 0 && is_full() {
+                sum.add(audited(shop, &python, &shelf)?);
+            }
             let suite = room.join("suite");
             copy(&sources.join("tests"), &suite)?;
             copy(&shop.workspace.root.join("examples/python"), &suite.join("examples"))?;
             copy_file(&shop.workspace.root.join("docs/python.md"), &suite.join("python.md"))?;
+            // Types are the same with each interpreter.
+            if place > 0 {
+                std::fs::remove_file(suite.join("test_types.py")).context("the suite has no test_types.py")?;
+            }
             sum.add(suite_run(shop, &python, &suite, minor)?);
         }
         Ok(sum)
     }
+}
+
+/// Whether all of it is wanted.
+fn is_full() -> bool {
+    std::env::var_os("MESHWIRE_FULL").is_some_and(|full| full == "1")
+}
+
+/// Programs beside the built ones that run the testees with the package.
+fn testees(shop: &Shop<'_>, python: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    for (program, script) in [("meshwire-testee-python", "testee"), ("meshwire-testee-python-sync", "testee_sync")] {
+        let script = shop.workspace.root.join("conformance-tests/testees/python").join(format!("{script}.py"));
+        let text = format!("#!/bin/sh\nexec '{}' '{}'\n", python.display(), script.display());
+        let path = shop.built(program);
+        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+            .with_context(|| format!("{} cannot be made a program", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether the wheel keeps to the stable ABI of the oldest version.
+fn audited(shop: &mut Shop<'_>, python: &Path, shelf: &Path) -> anyhow::Result<Outcome> {
+    install(shop, python, &[AUDIT])?;
+    let mut sum = Outcome::default();
+    for wheel in std::fs::read_dir(shelf).context("there is no wheel")? {
+        let mut command = Command::new(python);
+        command.args(["-m", "abi3audit", "--strict", "--verbose"]).arg(wheel?.path());
+        let finished = shop.log.run(&mut command, None)?;
+        sum.add(Outcome::one(finished.success, finished.lines));
+    }
+    Ok(sum)
 }
 
 fn pip(python: &Path) -> Command {
@@ -113,9 +155,8 @@ fn interpreters(shop: &mut Shop<'_>) -> anyhow::Result<Vec<(u32, PathBuf)>> {
     }
     anyhow::ensure!(!found.is_empty(), "no python3.10 or later with venv");
     shop.log.line(&format!("interpreters: {found:?}"))?;
-    let all = std::env::var_os("MESHWIRE_FULL").is_some_and(|full| full == "1");
     found.reverse();
-    if !all && found.len() > 2 {
+    if !is_full() && found.len() > 2 {
         found.drain(1..found.len() - 1);
     }
     Ok(found)

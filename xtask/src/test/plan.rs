@@ -15,6 +15,10 @@ pub(crate) enum Step {
     DocTests,
     /// `meshwire-proto` for wasm32.
     Wasm,
+    /// Every order in which threads can meet in the queue of completions.
+    Loom,
+    /// Handles and the queue in an interpreter that knows undefined behaviour.
+    Miri,
     /// The gateway and the simulation as users get them.
     Release,
     /// Fresh seeds.
@@ -61,6 +65,8 @@ impl Step {
         Self::Tests,
         Self::DocTests,
         Self::Wasm,
+        Self::Loom,
+        Self::Miri,
         Self::Release,
         Self::Simulation,
         Self::Kill,
@@ -86,6 +92,8 @@ impl Step {
             Self::Tests => "tests",
             Self::DocTests => "doc-tests",
             Self::Wasm => "wasm",
+            Self::Loom => "loom",
+            Self::Miri => "miri",
             Self::Release => "release",
             Self::Simulation => "simulation",
             Self::Kill => "kill",

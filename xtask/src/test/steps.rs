@@ -41,6 +41,9 @@ const GUARD_LIMIT: Duration = Duration::from_secs(120);
 const FLOODS_LIMIT: Duration = Duration::from_secs(300);
 /// How long the programs of others may take, with all that they install the first time.
 const FOREIGN_LIMIT: Duration = Duration::from_secs(900);
+/// How long rustup may take to bring an interpreter. A guess, as above; it is larger.
+const MIRI_LIMIT: Duration = Duration::from_secs(300);
+const NIGHTLY: &str = "nightly";
 const WASM: &str = "wasm32-unknown-unknown";
 /// Lines at the end of a program's output that tell why it failed.
 const TAIL: usize = 40;
@@ -78,6 +81,8 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
             room.counted(command)
         }
         Step::Wasm => wasm(room),
+        Step::Loom => loom(room),
+        Step::Miri => miri(room),
         Step::Release => release(room),
         Step::Simulation => {
             let profile = if all { Profile::Release } else { Profile::Dev };
@@ -273,6 +278,47 @@ fn wasm(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     }
     let check = room.workspace.cargo(&["check", "-p", "meshwire-proto", "--target", WASM]);
     room.one(check)
+}
+
+/// With a cfg that changes what threads are, so with a target directory of its own.
+fn loom(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    let mut test = room.workspace.cargo(&["test", "--release", "-p", "meshwire-embed-model"]);
+    test.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", room.workspace.target.join("loom"));
+    room.counted(test)
+}
+
+fn miri(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
+    if !has_miri(room) {
+        let mut add = room.workspace.program("rustup");
+        add.args(["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "miri,rust-src"]);
+        // Without rustup, or without its server, it stays absent.
+        let added = room.log.run(&mut add, Some(MIRI_LIMIT)).is_ok_and(|finished| finished.success);
+        if !added || !has_miri(room) {
+            return Ok(Outcome::skip("miri", "miri"));
+        }
+    }
+    let mut test = room.workspace.program("rustup");
+    test.args([
+        "run",
+        NIGHTLY,
+        "cargo",
+        "miri",
+        "test",
+        "-p",
+        "meshwire-embed",
+        "--no-default-features",
+        "--lib",
+        "--",
+    ]);
+    test.args(["handles", "queue", "draft"]).env("MIRIFLAGS", "-Zmiri-disable-isolation");
+    test.env_remove("RUSTC").env_remove("CARGO").env("CARGO_TARGET_DIR", room.workspace.target.join("miri"));
+    room.counted(test)
+}
+
+fn has_miri(room: &mut Room<'_>) -> bool {
+    let mut ask = room.workspace.program("rustup");
+    ask.args(["run", NIGHTLY, "cargo", "miri", "--version"]);
+    room.log.run(&mut ask, None).is_ok_and(|finished| finished.success)
 }
 
 fn has_wasm(room: &mut Room<'_>) -> anyhow::Result<bool> {

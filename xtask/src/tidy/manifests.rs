@@ -12,6 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
     ("meshwire-embed", &["meshwire-proto", "meshwire"]),
     ("meshwire-c", &["meshwire-embed"]),
+    ("meshwire-node", &["meshwire-embed"]),
     ("meshwire-python", &["meshwire-embed"]),
     ("meshwire-gateway", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
     (

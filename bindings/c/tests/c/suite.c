@@ -1,59 +1,15 @@
 /* The C library as an installed package, against a real gateway process. Prints a line for each test. */
 #define _POSIX_C_SOURCE 200809L
-#include <meshwire.h>
+#include "harness.h"
 
 #include <poll.h>
-#include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static mw_gateway *gateway;
-static const char *failed_at;
-static char failed_text[512];
-
-#define STRING_(x) #x
-#define STRING(x) STRING_(x)
-#define CHECK(condition)                                     \
-  do {                                                       \
-    if (!(condition)) {                                      \
-      failed_at = __FILE__ ":" STRING(__LINE__) ": " #condition; \
-      return;                                                \
-    }                                                        \
-  } while (0)
-#define FINE(call)                                                                         \
-  do {                                                                                     \
-    mw_error *err = NULL;                                                                  \
-    if ((call) != MW_OK) {                                                                 \
-      snprintf(failed_text, sizeof failed_text, "%s:%d: %s: %s: %s", __FILE__, __LINE__, #call, \
-               mw_error_name(err), mw_error_text(err));                                    \
-      mw_error_free(err);                                                                  \
-      failed_at = failed_text;                                                             \
-      return;                                                                              \
-    }                                                                                      \
-  } while (0)
-
-static const int64_t PATIENCE = 20000;
 
 static int same(mw_string s, const char *text) { return s.len == strlen(text) && memcmp(s.ptr, text, s.len) == 0; }
 
 static int is_data(mw_data data, const char *text) {
   return data.len == strlen(text) && memcmp(data.ptr, text, data.len) == 0;
-}
-
-static mw_client *connected(void) {
-  mw_client *mesh = NULL;
-  mw_connect(&mesh, mw_gateway_url(gateway), "name=suite", NULL);
-  return mesh;
-}
-
-/* The next delivery, or NULL. */
-static mw_delivery *next(mw_subscription *sub) {
-  mw_delivery *delivery = NULL;
-  size_t n = 0;
-  mw_next(sub, &delivery, 1, PATIENCE, &n, NULL);
-  return n == 1 ? delivery : NULL;
 }
 
 static void what_is_published_is_received_with_all_its_attributes(void) {
@@ -507,7 +463,7 @@ static void on_settle(void *ctx, const mw_message *message, int settled) {
 
 static void hooks_see_every_publish_and_delivery(void) {
   tally t = {NULL, 0, 0, 0, 0};
-  mw_hooks hooks;
+  mw_hooks hooks = MW_HOOKS_INIT;
   mw_subscription *sub = NULL;
   mw_delivery *d;
   mw_error *err = NULL;
@@ -518,7 +474,7 @@ static void hooks_see_every_publish_and_delivery(void) {
   hooks.on_settle = on_settle;
   hooks.drop = on_drop;
   t.mesh = connected();
-  FINE(mw_set_hooks(t.mesh, hooks, &err));
+  FINE(mw_set_hooks(t.mesh, &hooks, &err));
   FINE(mw_publish(t.mesh, "hooked", mw_text_data("x"), NULL, NULL, &err));
   CHECK(mw_publish(t.mesh, "refused", mw_text_data("x"), NULL, NULL, &err) == MW_INVALID);
   CHECK(strstr(mw_error_text(err), "refused the event: 3") != NULL);
@@ -528,7 +484,7 @@ static void hooks_see_every_publish_and_delivery(void) {
   CHECK(d != NULL && mw_delivery_attribute(d, "traceparent", text, sizeof text) > 0 && strcmp(text, "00-1-2-01") == 0);
   CHECK(mw_reject(d, NULL) == MW_OK);
   mw_unsubscribe(sub);
-  CHECK(mw_set_hooks(t.mesh, hooks, NULL) == MW_ALREADY_EXISTS && t.dropped == 1);
+  CHECK(mw_set_hooks(t.mesh, &hooks, NULL) == MW_ALREADY_EXISTS && t.dropped == 1);
   mw_close(t.mesh, -1);
   CHECK(t.number == 1 && t.handled == 1 && t.failed == 1 && t.dropped == 2);
 }
@@ -636,38 +592,7 @@ static void a_gateway_that_dies_leaves_typed_errors_and_no_hang(void) {
   test(in_a_child_of_fork_handles_are_closed_and_a_new_client_works)                  \
   test(a_gateway_that_dies_leaves_typed_errors_and_no_hang)
 
-typedef struct {
-  const char *name;
-  void (*run)(void);
-} test_case;
-
 #define CASE(name) {#name, name},
 static const test_case tests[] = {TESTS(CASE)};
 
-int main(int argc, char **argv) {
-  mw_error *err = NULL;
-  size_t i;
-  int failed = 0;
-  if (mw_gateway_start(&gateway, NULL, 0, &err)) {
-    printf("FAILED to start a gateway: %s\n", mw_error_text(err));
-    return 1;
-  }
-  if (strcmp(mw_version(), MW_VERSION) != 0 || mw_abi_version() != MW_ABI_VERSION) failed = 1;
-  for (i = 0; i < sizeof tests / sizeof *tests; i++) {
-    if (argc > 1 && strstr(tests[i].name, argv[1]) == NULL) continue;
-    failed_at = NULL;
-    tests[i].run();
-    if (failed_at == NULL) {
-      printf("ok %s\n", tests[i].name);
-    } else {
-      printf("FAILED %s: %s\n", tests[i].name, failed_at);
-      failed = 1;
-    }
-    fflush(stdout);
-  }
-  if (mw_gateway_stop(gateway, &err)) {
-    printf("FAILED to stop the gateway: %s\n", mw_error_text(err));
-    failed = 1;
-  }
-  return failed;
-}
+int main(int argc, char **argv) { return run_all(tests, sizeof tests / sizeof *tests, argc > 1 ? argv[1] : ""); }

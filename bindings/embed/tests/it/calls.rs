@@ -50,7 +50,7 @@ fn a_batch_gives_a_receipt_or_an_error_for_each_event_in_order() {
     let client = connected(&gateway);
     let event = |id: &str| Event::text("t", "x").id(id).into();
     let bad = Event::text("t", "x").attribute("Bad", "x").into();
-    let ask = Ask::PublishBatch { topic: "t".to_owned(), events: vec![event("1"), bad, event("1")] };
+    let ask = Ask::PublishBatch { topic: "t".to_owned(), events: vec![Ok(event("1")), Ok(bad), Ok(event("1"))] };
     let Outcome::Receipts(receipts) = client.wait(ask).unwrap() else { panic!("no receipts") };
     assert!(matches!(&receipts[..], [Ok(first), Err(bad), Ok(again)]
         if !first.duplicate && bad.kind() == ErrorKind::Invalid && again.duplicate));

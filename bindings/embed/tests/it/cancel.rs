@@ -30,7 +30,7 @@ fn a_cancelled_call_has_one_completion_and_takes_no_delivery_with_it() {
 fn a_batch_that_is_cancelled_says_that_its_outcome_is_not_known() {
     let queue = Queue::new(2).unwrap();
     let client = away();
-    let events = vec![Event::text("t", "x").into()];
+    let events = vec![Ok(Event::text("t", "x").into())];
     let operation = client.begin(Ask::PublishBatch { topic: "orders".to_owned(), events }, &queue, 1).unwrap();
     let mut none = Vec::new();
     queue.take(1, Some(Duration::from_millis(50)), &mut none).unwrap();

@@ -57,7 +57,7 @@ pub(crate) fn subscribed(client: &Client, topic: &str, pairs: &[(&str, &str)]) -
 
 pub(crate) fn deliveries(outcome: Outcome) -> Vec<Delivery> {
     match outcome {
-        Outcome::Deliveries(deliveries) => deliveries,
+        Outcome::Deliveries(deliveries) => deliveries.hand_all().unwrap(),
         other => panic!("{other:?}"),
     }
 }

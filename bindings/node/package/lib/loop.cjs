@@ -187,7 +187,14 @@ class Loop {
     if (this.writer.used === 0) return;
     this.settles = 0;
     this.acked = -1;
-    if (call(() => this.bridge.send(this.writer.taken()))) this.drain();
+    let failed;
+    try {
+      failed = call(() => this.bridge.send(this.writer.taken()));
+    } catch (error) {
+      // It is of a settle, which nobody waits for: no reason to end the program.
+      process.emitWarning(error.message, "MeshwireWarning");
+    }
+    if (failed) this.drain();
   }
 
   publish(client, topic, value, said, signal, holds) {

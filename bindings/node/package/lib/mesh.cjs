@@ -258,7 +258,8 @@ class PendingReceipt {
 async function connect(options) {
   const said = typeof options === "string" ? { url: options } : options;
   const loop = here();
-  const start = (tag) => loop.bridge.connect(tag, pairs("connect", said));
+  const written = pairs("connect", said);
+  const start = (tag) => loop.bridge.connect(tag, written);
   const number = await loop.ask(start, { signal: said?.signal, release: CLIENT, caller: connect });
   const { onState, onPublish, onDelivery, onSettle } = said ?? {};
   return new Mesh(KEY, loop, number, { onState, onPublish, onDelivery, onSettle });

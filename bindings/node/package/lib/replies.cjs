@@ -14,11 +14,18 @@ class Replies {
   #at = 0;
   #asking;
   #over = false;
+  #signal;
+  #aborted;
 
-  constructor(loop, number, topic) {
+  constructor(loop, number, topic, signal) {
     this.#loop = loop;
     this.#number = number;
     this.#topic = topic;
+    this.#signal = signal;
+    if (!signal) return;
+    this.#aborted = () => this.#end();
+    signal.addEventListener("abort", this.#aborted, { once: true });
+    if (signal.aborted) this.#end();
   }
 
   [Symbol.asyncIterator]() {
@@ -32,6 +39,7 @@ class Replies {
         if (this.#at === this.#batch.count) this.#batch = undefined;
         return { value: event, done: false };
       }
+      if (this.#signal?.aborted) throw this.#signal.reason;
       if (this.#over) return { value: undefined, done: true };
       await this.#fetch();
     }
@@ -60,6 +68,7 @@ class Replies {
     if (this.#over) return;
     this.#over = true;
     this.#batch = undefined;
+    this.#signal?.removeEventListener("abort", this.#aborted);
     this.#loop.release(REPLIES, this.#number);
   }
 

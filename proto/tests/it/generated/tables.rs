@@ -235,7 +235,9 @@ pub(super) fn node_code_types(source: &str) -> String {
 
 /// The names of options in Node, those of the core, and whether they are milliseconds.
 pub(super) fn node_options(source: &str) -> String {
-    let mut out = format!("\"use strict\";\n{HEAD}\n/** Names of the core, and the unit of what is a duration. */\nexports.OPTIONS = {{\n");
+    let mut out = format!(
+        "\"use strict\";\n{HEAD}\n/** Names of the core, and the unit of what is a duration. */\nexports.OPTIONS = {{\n"
+    );
     for r in rows(source, "option").iter().filter(|r| text(r, "where") == "client") {
         let name = text(r, "name");
         let short = name.strip_prefix("client_").unwrap_or(name);

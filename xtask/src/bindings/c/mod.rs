@@ -5,9 +5,14 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::{Binding, Quality, Shop};
+use super::{Binding, Quality, Shop, stories};
 use crate::test::{Outcome, Skip};
 use crate::workspace::{Profile, Workspace};
+
+mod extra;
+mod programs;
+
+use programs::{Installed, Way};
 
 pub(super) struct C;
 
@@ -18,7 +23,7 @@ const SONAME: &str = "libmeshwire.so.0";
 const NATIVE: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 
 /// Programs of the suite, without their ending.
-const PROGRAMS: [&str; 1] = ["suite"];
+const PROGRAMS: [&str; 2] = ["suite", "hardship"];
 
 /// Only functions of the header are seen from outside.
 const SYMBOLS: &str = "MESHWIRE_0 { global: mw_*; local: *; };\n";
@@ -45,115 +50,65 @@ impl Binding for C {
         copy(&source.join("include/meshwire.h"), &shelf.join("include/meshwire.h"))?;
         copy(&shop.workspace.root.join("LICENSE"), &shelf.join("LICENSE"))?;
         libraries(shop, "meshwire", &shelf.join("lib"))?;
-        let version = version(shop.workspace)?;
-        for (template, place) in [
-            ("meshwire.pc.in", "lib/pkgconfig/meshwire.pc"),
-            ("meshwireConfig.cmake.in", "lib/cmake/meshwire/meshwireConfig.cmake"),
-            ("meshwireConfigVersion.cmake.in", "lib/cmake/meshwire/meshwireConfigVersion.cmake"),
-        ] {
-            let text = std::fs::read_to_string(source.join("install").join(template))?;
-            let text = text.replace("@VERSION@", &version).replace("@NATIVE@", NATIVE);
-            std::fs::write(shelf.join(place), text)?;
+        describe(shop.workspace, "meshwire", &shelf)?;
+        if shop.quality == Quality::Dist {
+            extra::small(shop, &shelf)?;
+            extra::sizes(&shelf)?;
         }
         Ok(())
     }
 
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
         let room = shop.room("c")?;
-        let (installed, suite) = (room.join("usr"), room.join("suite"));
-        tree(&shop.dist.join("c"), &installed)?;
+        let (installed, suite) = (Installed(room.join("usr")), room.join("suite"));
+        tree(&shop.dist.join("c"), &installed.0)?;
         tree(&shop.workspace.root.join("bindings/c/tests/c"), &suite)?;
         let mut sum =
-            Outcome::one(exports(shop, &installed)?, vec!["the library shows other symbols than mw_*".into()]);
+            Outcome::one(exports(shop, &installed.0)?, vec!["the library shows other symbols than mw_*".into()]);
         sum.excerpt.clear();
         for way in Way::ALL {
             for program in PROGRAMS {
-                let built = way.build(shop, (&installed, &suite), program)?;
-                sum.add(play(shop, &built, &format!("{program} {}", way.name()))?);
+                let built = way.build(shop, &installed, (&suite, program))?;
+                sum.add(play(shop, &mut Command::new(built), &format!("{program} {}", way.name()))?);
             }
+        }
+        let examples = room.join("examples");
+        tree(&shop.workspace.root.join("examples/c"), &examples)?;
+        programs::with_cmake(shop, &installed, &examples)?;
+        for program in stories::STORIES.iter().copied().flatten() {
+            // As C++ too.
+            Way::Static.build(shop, &installed, (&examples, program))?;
+        }
+        sum.add(stories::compare(shop, "c", |name| Command::new(examples.join("build").join(name)))?);
+        sum.add(programs::page(shop, &installed, &room.join("page"))?);
+        sum.add(programs::testee(shop, &installed, &room)?);
+        if shop.all {
+            sum.add(extra::watched(shop, &installed, &suite)?);
         }
         Ok(sum)
     }
 }
 
-/// How a program finds the library.
-#[derive(Clone, Copy)]
-enum Way {
-    /// C99 against the shared one, by pkg-config.
-    Shared,
-    /// C++17 against the archive, by pkg-config.
-    Static,
-    /// By CMake, against the shared one.
-    Cmake,
-}
-
-impl Way {
-    const ALL: [Self; 3] = [Self::Shared, Self::Static, Self::Cmake];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Shared => "shared",
-            Self::Static => "static",
-            Self::Cmake => "cmake",
-        }
+/// The files by which programs find a library.
+fn describe(workspace: &Workspace, name: &str, shelf: &Path) -> anyhow::Result<()> {
+    let version = version(workspace)?;
+    let mut all = vec![("meshwire.pc.in", format!("lib/pkgconfig/{name}.pc"))];
+    if name == "meshwire" {
+        all.push(("meshwireConfig.cmake.in", "lib/cmake/meshwire/meshwireConfig.cmake".to_owned()));
+        all.push(("meshwireConfigVersion.cmake.in", "lib/cmake/meshwire/meshwireConfigVersion.cmake".to_owned()));
     }
-
-    fn build(
-        self,
-        shop: &mut Shop<'_>,
-        (installed, suite): (&Path, &Path),
-        program: &str,
-    ) -> anyhow::Result<std::path::PathBuf> {
-        let built = suite.join(format!("{program}-{}", self.name()));
-        let source = suite.join(format!("{program}.c"));
-        match self {
-            Self::Shared => {
-                let mut cc = Command::new("cc");
-                cc.args(["-std=c99", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-g", "-o"]).arg(&built);
-                cc.arg(&source).args(flags(shop, installed, &[])?).arg("-pthread");
-                cc.arg(format!("-Wl,-rpath,{}", installed.join("lib").display()));
-                shop.must(&mut cc)?;
-            }
-            Self::Static => {
-                let mut cxx = Command::new("c++");
-                cxx.args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-g", "-o"]).arg(&built);
-                cxx.arg(&source).args(["-x", "none"]);
-                let all = flags(shop, installed, &["--static"])?;
-                // The shared one stands beside it: the archive is named.
-                let archive = installed.join("lib/libmeshwire.a");
-                cxx.args(all.iter().map(|flag| match flag.as_str() {
-                    "-lmeshwire" => archive.as_os_str(),
-                    other => other.as_ref(),
-                }));
-                shop.must(&mut cxx)?;
-            }
-            Self::Cmake => {
-                let folder = suite.join("build");
-                let mut configure = Command::new("cmake");
-                configure.arg("-S").arg(suite).arg("-B").arg(&folder);
-                configure.arg(format!("-DCMAKE_PREFIX_PATH={}", installed.display()));
-                shop.must(&mut configure)?;
-                shop.must(Command::new("cmake").arg("--build").arg(&folder))?;
-                return Ok(folder.join(program));
-            }
-        }
-        Ok(built)
+    for (template, place) in all {
+        let text = std::fs::read_to_string(workspace.root.join("bindings/c/install").join(template))?;
+        let text = text.replace("@VERSION@", &version).replace("@NATIVE@", NATIVE).replace("@NAME@", name);
+        std::fs::write(shelf.join(place), text)?;
     }
-}
-
-/// What pkg-config says of the installed package.
-fn flags(shop: &mut Shop<'_>, installed: &Path, more: &[&str]) -> anyhow::Result<Vec<String>> {
-    let mut ask = Command::new("pkg-config");
-    ask.env("PKG_CONFIG_PATH", installed.join("lib/pkgconfig")).args(["--cflags", "--libs"]).args(more).arg("meshwire");
-    let lines = shop.must(&mut ask)?;
-    Ok(lines.join(" ").split_whitespace().map(str::to_owned).collect())
+    Ok(())
 }
 
 /// Runs a program of the suite, which prints a line for each test.
-fn play(shop: &mut Shop<'_>, program: &Path, name: &str) -> anyhow::Result<Outcome> {
-    let mut command = Command::new(program);
+fn play(shop: &mut Shop<'_>, command: &mut Command, name: &str) -> anyhow::Result<Outcome> {
     command.env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire"));
-    let finished = shop.log.run(&mut command, Some(std::time::Duration::from_secs(180)))?;
+    let finished = shop.log.run(command, Some(std::time::Duration::from_secs(300)))?;
     let mut outcome = Outcome::default();
     for line in &finished.lines {
         match line.split_once(' ') {
@@ -195,7 +150,9 @@ fn libraries(shop: &mut Shop<'_>, name: &str, to: &Path) -> anyhow::Result<()> {
     let shared = to.join(format!("lib{name}.so.{version}"));
     let soname = SONAME.replacen("meshwire", name, 1);
     let mut link = Command::new("cc");
-    link.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-o"]).arg(&shared).arg(&object);
+    link.args(["-shared", "-Wl,--gc-sections", "-Wl,-z,now", "-Wl,-z,relro", "-Wl,-z,nodelete", "-o"])
+        .arg(&shared)
+        .arg(&object);
     link.arg(format!("-Wl,-soname,{soname}")).arg(format!("-Wl,--version-script={}", map.display()));
     link.args(NATIVE.split(' '));
     if shop.quality == Quality::Dist {

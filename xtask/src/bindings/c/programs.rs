@@ -1,0 +1,183 @@
+//! Programs that are compiled against the installed package: the suite, the examples, those of the documentation, the testee.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::{Outcome, Profile, Shop, Skip};
+use crate::bindings::gateway::Gateway;
+use crate::bindings::snippets::snippets;
+
+/// Where the package is installed, as `/usr/local` would be.
+pub(super) struct Installed(pub(super) PathBuf);
+
+/// What programs in C must compile with.
+const STRICT: [&str; 6] = ["-std=c99", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-g"];
+
+/// What a snippet that is no whole program stands in.
+const AROUND: [&str; 2] = [
+    "#include <meshwire.h>\n#include <stdio.h>\n#include <stdlib.h>\nint main(void) {\n  mw_client *mesh = NULL;\n  mw_error *err = NULL;\n  if (mw_connect(&mesh, NULL, NULL, &err)) goto fail;\n  {\n",
+    "  }\n  mw_close(mesh, -1);\n  return 0;\nfail:\n  fprintf(stderr, \"%s: %s\\n\", mw_error_name(err), mw_error_text(err));\n  return 1;\n}\n",
+];
+
+/// How a program finds the library.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// C99 against the shared one, by pkg-config.
+    Shared,
+    /// C++17 against the archive, by pkg-config.
+    Static,
+    /// By CMake, against the shared one.
+    Cmake,
+    /// C99 against the archive, with the address sanitizer.
+    Sanitized,
+}
+
+impl Way {
+    /// Those of every run.
+    pub(super) const ALL: [Self; 3] = [Self::Shared, Self::Static, Self::Cmake];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Static => "static",
+            Self::Cmake => "cmake",
+            Self::Sanitized => "sanitized",
+        }
+    }
+
+    /// Compiles a program of a folder, given without its ending.
+    pub(super) fn build(
+        self,
+        shop: &mut Shop<'_>,
+        installed: &Installed,
+        (folder, program): (&Path, &str),
+    ) -> anyhow::Result<PathBuf> {
+        let built = folder.join(format!("{program}-{}", self.name()));
+        let source = folder.join(format!("{program}.c"));
+        match self {
+            Self::Shared => {
+                let mut cc = Command::new("cc");
+                cc.args(STRICT).arg("-o").arg(&built).arg(&source).args(installed.flags(shop, &["meshwire"])?);
+                shop.must(cc.arg("-pthread").arg(installed.rpath()))?;
+            }
+            Self::Static => {
+                let mut cxx = Command::new("c++");
+                cxx.args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-g", "-o"]).arg(&built);
+                cxx.arg(&source).args(["-x", "none"]);
+                cxx.args(installed.archived(shop)?);
+                shop.must(&mut cxx)?;
+            }
+            Self::Sanitized => {
+                let mut cc = Command::new("cc");
+                cc.args(STRICT).args(["-fsanitize=address", "-fno-omit-frame-pointer", "-o"]).arg(&built).arg(&source);
+                cc.args(installed.archived(shop)?).arg("-pthread");
+                shop.must(&mut cc)?;
+            }
+            Self::Cmake => {
+                // Configured for each program; nothing is built twice.
+                with_cmake(shop, installed, folder)?;
+                return Ok(folder.join("build").join(program));
+            }
+        }
+        Ok(built)
+    }
+}
+
+impl Installed {
+    /// What pkg-config says of packages.
+    pub(super) fn flags(&self, shop: &mut Shop<'_>, what: &[&str]) -> anyhow::Result<Vec<String>> {
+        let mut ask = Command::new("pkg-config");
+        ask.env("PKG_CONFIG_PATH", self.0.join("lib/pkgconfig")).args(["--cflags", "--libs"]).args(what);
+        let lines = shop.must(&mut ask)?;
+        Ok(lines.join(" ").split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// The same for the archive. The shared one stands beside it: the archive is named.
+    fn archived(&self, shop: &mut Shop<'_>) -> anyhow::Result<Vec<String>> {
+        let archive = self.0.join("lib/libmeshwire.a").display().to_string();
+        let flags = self.flags(shop, &["--static", "meshwire"])?;
+        Ok(flags.into_iter().map(|flag| if flag == "-lmeshwire" { archive.clone() } else { flag }).collect())
+    }
+
+    /// Where a program finds the shared one when it runs.
+    pub(super) fn rpath(&self) -> String {
+        format!("-Wl,-rpath,{}", self.0.join("lib").display())
+    }
+}
+
+/// Builds a folder with CMake, into `build` in it.
+pub(super) fn with_cmake(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) -> anyhow::Result<()> {
+    let to = folder.join("build");
+    let mut configure = Command::new("cmake");
+    configure.arg("-S").arg(folder).arg("-B").arg(&to);
+    configure.arg(format!("-DCMAKE_PREFIX_PATH={}", installed.0.display()));
+    shop.must(&mut configure)?;
+    shop.must(Command::new("cmake").arg("--build").arg(&to))?;
+    Ok(())
+}
+
+/// Compiles and runs the code of the documentation.
+pub(super) fn page(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) -> anyhow::Result<Outcome> {
+    std::fs::create_dir_all(folder)?;
+    let page = std::fs::read_to_string(shop.workspace.root.join("docs/c.md")).context("docs/c.md cannot be read")?;
+    let mut sum = Outcome::default();
+    for snippet in snippets(&page, "c") {
+        let name = format!("line{}", snippet.line);
+        let [before, behind] = AROUND;
+        let code = if snippet.code.contains("int main(") {
+            snippet.code.clone()
+        } else {
+            format!("{before}#line {} \"docs/c.md\"\n{}{behind}", snippet.line, snippet.code)
+        };
+        std::fs::write(folder.join(format!("{name}.c")), code)?;
+        let built = Way::Shared.build(shop, installed, (folder, &name))?;
+        let gateway = Gateway::start(shop.workspace)?;
+        let mut run = Command::new(built);
+        run.env("MESHWIRE_URL", gateway.url()).env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire"));
+        let finished = shop.log.run(run.current_dir(folder), Some(Duration::from_secs(60)))?;
+        let printed: String = finished.lines.iter().flat_map(|line| [line, "\n"]).collect();
+        let good = finished.success && snippet.prints.as_ref().is_none_or(|prints| *prints == printed);
+        let shown = vec![format!("docs/c.md, line {}: the code printed", snippet.line), printed];
+        sum.add(Outcome::one(good, if good { Vec::new() } else { shown }));
+    }
+    Ok(sum)
+}
+
+/// Compiles the conformance testee, and puts it beside those in Rust.
+pub(super) fn testee(shop: &mut Shop<'_>, installed: &Installed, room: &Path) -> anyhow::Result<Outcome> {
+    if !has_cjson(shop)? {
+        return Ok(Outcome {
+            skipped: vec![Skip { needs: "libcjson-dev".into(), test: "the testee in C".into() }],
+            ..Outcome::default()
+        });
+    }
+    let (folder, built) = (room.join("testee"), shop.workspace.built(Profile::Dev, "meshwire-testee-c"));
+    super::tree(&shop.workspace.root.join("conformance-tests/testees/c"), &folder)?;
+    let mut cc = Command::new("cc");
+    cc.args(STRICT).arg("-o").arg(&built);
+    for entry in std::fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "c") {
+            cc.arg(path);
+        }
+    }
+    cc.args(installed.flags(shop, &["meshwire", "libcjson"])?).arg("-pthread").arg(installed.rpath());
+    shop.must(&mut cc)?;
+    Ok(Outcome::one(true, Vec::new()))
+}
+
+/// Whether there is cJSON, which Debian has; only root may install it.
+fn has_cjson(shop: &mut Shop<'_>) -> anyhow::Result<bool> {
+    let mut found = || {
+        Ok::<_, anyhow::Error>(shop.log.run(Command::new("pkg-config").args(["--exists", "libcjson"]), None)?.success)
+    };
+    if found()? {
+        return Ok(true);
+    }
+    let script = "test \"$(id -u)\" = 0 && command -v apt-get >/dev/null && apt-get install -y --no-install-recommends libcjson-dev";
+    let installed = shop.log.run(Command::new("sh").args(["-c", script]), Some(Duration::from_secs(120)))?.success;
+    Ok(installed && shop.log.run(Command::new("pkg-config").args(["--exists", "libcjson"]), None)?.success)
+}
