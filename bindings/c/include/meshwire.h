@@ -182,6 +182,10 @@ typedef enum mw_data_kind {
   MW_JSON = 3,
   // A protobuf message, of events that are received.
   MW_PROTO = 4,
+  // A whole event, to publish without mw_publish_opts: its length (4 bytes, lowest first, as all numbers); how many attributes it has
+  // (4), and of each one of mw_attribute_kind (4; 5 is text of an extension), its name, and its value: 8 bytes, or bytes behind their
+  // length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that.
+  MW_PACKED = 5,
 } mw_data_kind;
 
 // What an extension attribute is.
@@ -436,6 +440,16 @@ typedef struct mw_record {
   // What happened, with " name=value" behind it for each field.
   const char *text;
 } mw_record;
+
+// An event that was not published, and why.
+typedef struct mw_refusal {
+  // Of the event: its tag, or its place in a batch.
+  uint64_t tag;
+  // The number of its error.
+  int code;
+  // The error, the program's to free.
+  struct mw_error *error;
+} mw_refusal;
 
 // The gateway's word that an event is kept.
 typedef struct mw_receipt {
@@ -741,6 +755,16 @@ int mw_extend_start(struct mw_delivery *delivery,
 // is fine.
 void mw_delivery_free(struct mw_delivery *delivery);
 
+// Whether the lease of a delivery is known to be gone, as after a reconnect: it comes again, and is of no use here. For programs that take
+// more than they work on yet.
+bool mw_delivery_is_stale(const struct mw_delivery *delivery);
+
+// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
+// took ahead and does not work on; those that are stale come again anyhow.
+int mw_give_back(struct mw_delivery *const *batch,
+                 size_t count,
+                 struct mw_error **err);
+
 // An attribute of an event in the hands of a hook, as text; NULL: it has none so far. Free it with mw_text_free.
 struct mw_text *mw_draft_get(const struct mw_draft *draft, const char *name);
 
@@ -782,6 +806,47 @@ int mw_logs_dispatch(int64_t timeout_ms,
 
 // Keeps no more records: mw_logs_dispatch gives those that are there, and then MW_ENDED.
 void mw_logs_close(void);
+
+// Begins to publish many events in one call, and never waits: `packed` has `count` of them one behind the other, each its tag (8 bytes),
+// whether it waits for room as with mw_publish_later (4 bytes, 0 or 1), its topic, and itself as data of MW_PACKED is. Those that are
+// refused have no completion: they are put into `refused`, which has `count` places, their number into `n`.
+int mw_publish_packed(struct mw_client *mesh,
+                      const uint8_t *packed,
+                      size_t len,
+                      size_t count,
+                      struct mw_queue *queue,
+                      struct mw_refusal *refused,
+                      size_t *n,
+                      struct mw_error **err);
+
+// Begins to publish many events as mw_publish_batch_start does: `packed` has `count` of them one behind the other, as data of MW_PACKED
+// is. What is wrong with one of them beforehand is put into `refused`, which has `count` places, by its place from 0; the completion, of
+// kind MW_RECEIPTS, has results for the others alone, in order.
+int mw_publish_batch_packed(struct mw_client *mesh,
+                            const char *topic,
+                            const uint8_t *packed,
+                            size_t len,
+                            size_t count,
+                            struct mw_queue *queue,
+                            uint64_t tag,
+                            struct mw_operation **operation,
+                            struct mw_refusal *refused,
+                            size_t *n,
+                            struct mw_error **err);
+
+// Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
+// and mw_reply (any other kind). `needed` gets how many bytes they take; where that is more than `size`, call it again with so much room.
+//
+// Numbers have their lowest byte first, texts and data stand behind their length of 4 bytes. A message is: position, attempt, gap,
+// stored_ms, expires_at_ms, remaining_ms, number (8 bytes each), wants_stream (4); topic, id, source, type; how many attributes there are
+// else (4), and of each name and canonical text; the kind of the data (4), and the data.
+int mw_pack(int kind,
+            const size_t *things,
+            size_t count,
+            uint8_t *buffer,
+            size_t size,
+            size_t *needed,
+            struct mw_error **err);
 
 // Publishes an event, and waits until it is kept to the topic's level of durability. `opts` and `receipt` may be NULL. One after the other
 // this takes a round trip each: for many use mw_publish_start.

@@ -296,3 +296,32 @@ pub extern "C" fn mw_delivery_free(delivery: *mut mw_delivery) {
         Ok(())
     });
 }
+
+/// Whether the lease of a delivery is known to be gone, as after a reconnect: it comes again, and is of no use here. For programs that take
+/// more than they work on yet.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_delivery_is_stale(delivery: *const mw_delivery) -> bool {
+    quiet(true, || look(delivery, "read", Delivery::is_stale))
+}
+
+/// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
+/// took ahead and does not work on; those that are stale come again anyhow.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_give_back(
+    batch: *const *mut mw_delivery,
+    count: usize,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("settle", err, || {
+        if count > 0 && batch.is_null() {
+            return Err(invalid("settle", "batch is NULL"));
+        }
+        for at in 0..count {
+            // SAFETY: the program says that there are so many.
+            let delivery = take(unsafe { batch.add(at).read() }, "settle")?;
+            hooks::settled(delivery.client(), Message::Delivery(&delivery), mw_settle_kind::MW_DROPPED);
+            if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }?;
+        }
+        Ok(())
+    })
+}

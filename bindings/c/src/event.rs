@@ -27,6 +27,10 @@ pub enum mw_data_kind {
     MW_JSON = 3,
     /// A protobuf message, of events that are received.
     MW_PROTO = 4,
+    /// A whole event, to publish without mw_publish_opts: its length (4 bytes, lowest first, as all numbers); how many attributes it has
+    /// (4), and of each one of mw_attribute_kind (4; 5 is text of an extension), its name, and its value: 8 bytes, or bytes behind their
+    /// length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that.
+    MW_PACKED = 5,
 }
 
 /// Data of an event: made by mw_bytes, mw_text_data or mw_json. It is read before the call returns.
@@ -129,6 +133,13 @@ pub(crate) struct Drafting(pub(crate) Draft);
 /// # Safety
 /// The texts of the program's are NULL or end with a zero; `opts` is NULL or begins with its size.
 pub(crate) unsafe fn draft(data: mw_data, opts: *const mw_publish_opts) -> Result<Draft> {
+    if data.kind == mw_data_kind::MW_PACKED as c_int {
+        if !opts.is_null() {
+            return Err(invalid("publish", "an event that is packed has its attributes in it: pass NULL for opts"));
+        }
+        // SAFETY: as this function's.
+        return crate::packed::Unpack::new(unsafe { bytes("publish", data.ptr, data.len) }?).event()?;
+    }
     // SAFETY: as this function's.
     let opts = unsafe { sized("publish", opts, NOTHING) }?;
     let mut draft = Draft::new();
@@ -170,7 +181,7 @@ pub(crate) unsafe fn draft(data: mw_data, opts: *const mw_publish_opts) -> Resul
     unsafe { with_data(draft, data) }
 }
 
-fn span(name: &str, millis: i64) -> Result<Option<Duration>> {
+pub(crate) fn span(name: &str, millis: i64) -> Result<Option<Duration>> {
     let millis = u64::try_from(millis).map_err(|_| invalid("publish", format!("{name} is negative")))?;
     Ok((millis > 0).then(|| Duration::from_millis(millis)))
 }
@@ -179,12 +190,15 @@ fn span(name: &str, millis: i64) -> Result<Option<Duration>> {
 /// As [`draft`].
 unsafe fn with_data(draft: Draft, data: mw_data) -> Result<Draft> {
     // SAFETY: as this function's.
-    let of = unsafe { bytes("publish", data.ptr, data.len) }?;
+    with_bytes(draft, data.kind, unsafe { bytes("publish", data.ptr, data.len) }?)
+}
+
+pub(crate) fn with_bytes(draft: Draft, kind: c_int, of: &[u8]) -> Result<Draft> {
     let words = || {
         let text = std::str::from_utf8(of).map_err(|_| invalid("publish", "the data is not UTF-8: pass it as bytes"));
         text.map(str::to_owned)
     };
-    Ok(match data.kind {
+    Ok(match kind {
         0 => draft,
         1 => draft.bytes(of.to_vec()),
         2 => draft.words(words()?),

@@ -7,6 +7,7 @@ use meshwire_embed::{AttributeValue, Data, Delivery, EventView, Inquiry, Job, Re
 
 use crate::border::{mw_string, text};
 use crate::event::{mw_data, mw_data_kind};
+use crate::packed::Come;
 
 /// Of a time: there is none.
 pub(crate) const MW_NO_TIME: i64 = i64::MIN;
@@ -73,6 +74,43 @@ impl<'a> Message<'a> {
             Self::Reply(reply) => Ok(reply.event()),
         }
     }
+
+    /// How it came.
+    pub(crate) fn come(&self) -> Result<Come<'a>> {
+        let none = Come::NOTHING;
+        Ok(match *self {
+            Self::Delivery(delivery) => {
+                let delivery = delivery.get()?;
+                Come {
+                    topic: delivery.topic(),
+                    position: delivery.position().number(),
+                    attempt: delivery.attempt(),
+                    gap: delivery.gap(),
+                    stored_ms: delivery.stored().0,
+                    expires_at_ms: delivery.expires_at().map_or(MW_NO_TIME, |at| at.0),
+                    ..none
+                }
+            }
+            Self::Job(job) => Come {
+                topic: job.topic(),
+                position: job.position().number(),
+                attempt: job.attempt(),
+                gap: job.gap(),
+                stored_ms: job.stored().0,
+                expires_at_ms: job.expires_at().map_or(MW_NO_TIME, |at| at.0),
+                number: job.number(),
+                ..none
+            },
+            Self::Request(request) => Come {
+                topic: request.topic(),
+                number: request.number(),
+                wants_stream: request.wants_stream(),
+                remaining_ms: i64::try_from(request.remaining().as_millis()).unwrap_or(i64::MAX),
+                ..none
+            },
+            Self::Reply(_) => none,
+        })
+    }
 }
 
 /// Text of an attribute that is a slice of the event.
@@ -85,7 +123,7 @@ fn slice<'a>(value: &AttributeValue<'a>) -> Option<&'a str> {
     }
 }
 
-fn data_of(event: &EventView<'_>) -> mw_data {
+pub(crate) fn data_of(event: &EventView<'_>) -> mw_data {
     let data = event.data();
     let kind = match data {
         Data::Absent => mw_data_kind::MW_NO_DATA,
@@ -137,35 +175,12 @@ impl mw_message {
             };
             *place = slice(&value).map_or(mw_string::NONE, mw_string::of);
         }
-        this.come(message)?;
+        let come = message.come()?;
+        this.topic = if come.topic.is_empty() { mw_string::NONE } else { mw_string::of(come.topic) };
+        (this.position, this.attempt, this.gap) = (come.position, come.attempt, come.gap);
+        (this.stored_ms, this.expires_at_ms, this.remaining_ms) = (come.stored_ms, come.expires_at_ms, come.remaining_ms);
+        (this.number, this.wants_stream) = (come.number, come.wants_stream);
         Ok(this)
-    }
-
-    /// How it came.
-    fn come(&mut self, message: Message<'_>) -> Result<()> {
-        match message {
-            Message::Delivery(delivery) => {
-                let delivery = delivery.get()?;
-                self.topic = mw_string::of(delivery.topic());
-                (self.position, self.attempt, self.gap) =
-                    (delivery.position().number(), delivery.attempt(), delivery.gap());
-                self.stored_ms = delivery.stored().0;
-                self.expires_at_ms = delivery.expires_at().map_or(MW_NO_TIME, |at| at.0);
-            }
-            Message::Job(job) => {
-                self.topic = mw_string::of(job.topic());
-                (self.position, self.attempt, self.gap) = (job.position().number(), job.attempt(), job.gap());
-                (self.stored_ms, self.number) = (job.stored().0, job.number());
-                self.expires_at_ms = job.expires_at().map_or(MW_NO_TIME, |at| at.0);
-            }
-            Message::Request(request) => {
-                self.topic = mw_string::of(request.topic());
-                (self.number, self.wants_stream) = (request.number(), request.wants_stream());
-                self.remaining_ms = i64::try_from(request.remaining().as_millis()).unwrap_or(i64::MAX);
-            }
-            Message::Reply(_) => {}
-        }
-        Ok(())
     }
 
     /// Copies as much as the program's header has.

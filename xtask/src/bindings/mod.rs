@@ -5,6 +5,7 @@
 
 mod c;
 mod gateway;
+mod go;
 mod node;
 mod python;
 mod snippets;
@@ -113,7 +114,7 @@ pub(crate) trait Binding {
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome>;
 }
 
-const ALL: [&dyn Binding; 3] = [&c::C, &python::Python, &node::Node];
+const ALL: [&dyn Binding; 4] = [&c::C, &python::Python, &node::Node, &go::Go];
 
 /// The bindings of these names; all without a name.
 fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {

@@ -2,6 +2,7 @@
 //! `MESHWIRE_GEN=write` (set by `cargo xtask gen`) writes instead of comparing.
 
 mod c;
+mod go;
 mod protobuf;
 mod python;
 mod tables;
@@ -43,6 +44,7 @@ fn checked_in_tables_are_what_the_catalogues_generate() {
     settle(&root().join("src/error/table.rs"), tables::error_table(&errors));
     settle(&root().join("src/options/table.rs"), tables::option_table(&options));
     settle(&root().join("../bindings/c/src/code.rs"), tables::c_codes(&errors));
+    settle(&root().join("../bindings/go/codes.go"), go::codes(&errors));
     settle(&docs.join("errors.md"), tables::error_page(&errors));
     settle(&docs.join("options.md"), tables::option_page(&options));
     let node = root().join("../bindings/node/package/lib");

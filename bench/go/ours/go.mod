@@ -1,0 +1,3 @@
+module bench-ours
+
+go 1.24

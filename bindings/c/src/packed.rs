@@ -1,0 +1,347 @@
+//! Events as one run of bytes, for languages to which a call and a pointer cost much: many events cross in one call, and none of them
+//! takes an allocation to be passed.
+
+use std::borrow::Cow;
+use std::ffi::{c_char, c_int};
+
+use meshwire_embed::{Ask, AttributeValue, Draft, Result, Room, TimedEvent};
+
+use crate::border::{bytes, done, give_error, invalid, mw_error, number, place, put, text};
+use crate::client::{held, mw_client};
+use crate::completion::mw_kind;
+use crate::hooks;
+use crate::message::{MW_NO_TIME, Message, data_of};
+use crate::queue::{begin, mw_operation, mw_queue, with_queue};
+use crate::values::{Value, deliveries, values};
+
+/// An event that was not published, and why.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct mw_refusal {
+    /// Of the event: its tag, or its place in a batch.
+    pub tag: u64,
+    /// The number of its error.
+    pub code: c_int,
+    /// The error, the program's to free.
+    pub error: *mut mw_error,
+}
+
+/// Reads what is packed: numbers with their lowest byte first, texts and bytes behind their length.
+pub(crate) struct Unpack<'a>(&'a [u8]);
+
+fn short() -> meshwire_embed::Error {
+    invalid("publish", "the packed bytes end in the middle of an event")
+}
+
+impl<'a> Unpack<'a> {
+    pub(crate) const fn new(packed: &'a [u8]) -> Self {
+        Self(packed)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or_else(short)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn number<const N: usize>(&mut self) -> Result<[u8; N]> {
+        self.take(N)?.try_into().map_err(|_| short())
+    }
+
+    fn small(&mut self) -> Result<u32> {
+        self.number().map(u32::from_le_bytes)
+    }
+
+    fn long(&mut self) -> Result<i64> {
+        self.number().map(i64::from_le_bytes)
+    }
+
+    fn bytes(&mut self) -> Result<&'a [u8]> {
+        let len = self.small()?;
+        self.take(usize::try_from(len).map_err(|_| short())?)
+    }
+
+    fn text(&mut self, name: &str) -> Result<&'a str> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| invalid("publish", format!("{name} is not UTF-8")))
+    }
+
+    fn attribute(&mut self, draft: Draft) -> Result<Draft> {
+        let (kind, name) = (self.small()?, self.text("the name of an attribute")?);
+        match kind {
+            0 => draft.text(name, self.text(name)?),
+            1 => draft.integer(name, self.long()?),
+            2 => draft.boolean(name, self.long()? != 0),
+            3 => draft.time(name, self.long()?),
+            4 => draft.binary(name, self.bytes()?),
+            5 => draft.extension_text(name, self.text(name)?),
+            other => Err(invalid("publish", format!("{other} is no mw_attribute_kind, of {name}"))),
+        }
+    }
+
+    /// An event, which may be of no use: then the next one is read all the same.
+    pub(crate) fn event(&mut self) -> Result<Result<Draft>> {
+        let mut of = Self(self.bytes()?);
+        Ok(of.draft())
+    }
+
+    fn draft(&mut self) -> Result<Draft> {
+        let mut draft = Draft::new();
+        for _ in 0..self.small()? {
+            draft = self.attribute(draft)?;
+        }
+        let (at, after, expires) = (self.long()?, self.long()?, self.long()?);
+        if at != 0 {
+            draft = draft.deliver_at(at)?;
+        }
+        if let Some(delay) = crate::event::span("deliver_after_ms", after)? {
+            draft = draft.deliver_after(delay);
+        }
+        if let Some(time) = crate::event::span("expires_in_ms", expires)? {
+            draft = draft.expires_in(time);
+        }
+        let kind = c_int::try_from(self.small()?).unwrap_or(-1);
+        let data = self.bytes()?;
+        crate::event::with_bytes(draft, kind, data)
+    }
+}
+
+/// Where refusals go, as many as there are events.
+struct Refused {
+    place: *mut mw_refusal,
+    count: usize,
+}
+
+impl Refused {
+    /// # Safety
+    /// There is a place for each event.
+    unsafe fn put(&mut self, tag: u64, error: meshwire_embed::Error) {
+        let refusal = mw_refusal { tag, code: number(error.kind()), error: give_error(error) };
+        // SAFETY: as this function's.
+        unsafe { self.place.add(self.count).write(refusal) };
+        self.count += 1;
+    }
+}
+
+/// Begins to publish many events in one call, and never waits: `packed` has `count` of them one behind the other, each its tag (8 bytes),
+/// whether it waits for room as with mw_publish_later (4 bytes, 0 or 1), its topic, and itself as data of MW_PACKED is. Those that are
+/// refused have no completion: they are put into `refused`, which has `count` places, their number into `n`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_publish_packed(
+    mesh: *mut mw_client,
+    packed: *const u8,
+    len: usize,
+    count: usize,
+    queue: *mut mw_queue,
+    refused: *mut mw_refusal,
+    n: *mut usize,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("publish", err, || {
+        place("publish", "n", n)?;
+        place("publish", "refused", refused)?;
+        let client = held("publish", mesh)?.client;
+        // SAFETY: bytes of the program's.
+        let mut packed = Unpack::new(unsafe { bytes("publish", packed, len) }?);
+        let mut refused = Refused { place: refused, count: 0 };
+        let read = with_queue("publish", queue, |queue| {
+            for _ in 0..count {
+                let tag = u64::from_le_bytes(packed.number()?);
+                let room = if packed.small()? == 0 { Room::Now } else { Room::Wait };
+                let (topic, draft) = (packed.text("topic"), packed.event()?);
+                let begun = topic.and_then(|topic| {
+                    let event = hooks::published(&client, topic, draft?)?.finish()?;
+                    client.begin_publish(topic, event, room, queue, tag)
+                });
+                if let Err(error) = begun {
+                    // SAFETY: the program says that there are so many places.
+                    unsafe { refused.put(tag, error) };
+                }
+            }
+            Ok(())
+        });
+        // SAFETY: the program's place for it.
+        unsafe { n.write(refused.count) };
+        read
+    })
+}
+
+/// Begins to publish many events as mw_publish_batch_start does: `packed` has `count` of them one behind the other, as data of MW_PACKED
+/// is. What is wrong with one of them beforehand is put into `refused`, which has `count` places, by its place from 0; the completion, of
+/// kind MW_RECEIPTS, has results for the others alone, in order.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_publish_batch_packed(
+    mesh: *mut mw_client,
+    topic: *const c_char,
+    packed: *const u8,
+    len: usize,
+    count: usize,
+    queue: *mut mw_queue,
+    tag: u64,
+    operation: *mut *mut mw_operation,
+    refused: *mut mw_refusal,
+    n: *mut usize,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("publish", err, || {
+        place("publish", "n", n)?;
+        place("publish", "refused", refused)?;
+        let client = held("publish", mesh)?.client;
+        // SAFETY: a text of the program's.
+        let topic = unsafe { text("publish", "topic", topic) }?;
+        // SAFETY: bytes of the program's.
+        let mut packed = Unpack::new(unsafe { bytes("publish", packed, len) }?);
+        let mut refused = Refused { place: refused, count: 0 };
+        let mut events: Vec<TimedEvent> = Vec::new();
+        for at in 0..count {
+            let event = packed.event()?;
+            match event.and_then(|draft| hooks::published(&client, topic, draft)?.finish()) {
+                Ok(event) => events.push(event),
+                // SAFETY: the program says that there are so many places.
+                Err(error) => unsafe { refused.put(at as u64, error) },
+            }
+        }
+        // SAFETY: the program's place for it.
+        unsafe { n.write(refused.count) };
+        let ask = Ask::PublishBatch { topic: topic.to_owned(), events };
+        // SAFETY: the program's place for it.
+        unsafe { begin("publish", queue, tag, operation, |queue| client.begin(ask, queue, tag)) }
+    })
+}
+
+/// Writes into a buffer of the program's as far as there is room, and counts on.
+struct Pack {
+    buffer: *mut u8,
+    size: usize,
+    at: usize,
+}
+
+impl Pack {
+    fn bytes(&mut self, bytes: &[u8]) {
+        let end = self.at.saturating_add(bytes.len());
+        if end <= self.size {
+            // SAFETY: the program says that there are `size` bytes, and these are within.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.buffer.add(self.at), bytes.len()) };
+        }
+        self.at = end;
+    }
+
+    fn small(&mut self, number: u32) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    fn long(&mut self, number: i64) {
+        self.bytes(&number.to_le_bytes());
+    }
+
+    fn run(&mut self, bytes: &[u8]) {
+        // An event of 4 GiB cannot come.
+        self.small(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.bytes(bytes);
+    }
+
+    fn text(&mut self, text: &str) {
+        self.run(text.as_bytes());
+    }
+
+    fn message(&mut self, message: &Message<'_>) -> Result<()> {
+        let event = message.event()?;
+        let come = message.come()?;
+        self.long(come.position.cast_signed());
+        self.long(i64::from(come.attempt));
+        self.long(come.gap.cast_signed());
+        self.long(come.stored_ms);
+        self.long(come.expires_at_ms);
+        self.long(come.remaining_ms);
+        self.long(come.number.cast_signed());
+        self.small(u32::from(come.wants_stream));
+        self.text(come.topic);
+        self.text(event.id());
+        self.text(event.source());
+        self.text(event.kind());
+        self.small(u32::try_from(event.attributes().count()).unwrap_or(u32::MAX));
+        for (name, value) in event.attributes() {
+            self.text(name);
+            self.text(&canonical(&value));
+        }
+        let data = data_of(&event);
+        self.small(data.kind.cast_unsigned());
+        self.run(event.data().bytes());
+        Ok(())
+    }
+}
+
+fn canonical<'a>(value: &'a AttributeValue<'_>) -> Cow<'a, str> {
+    match value {
+        AttributeValue::String(text) | AttributeValue::Uri(text) | AttributeValue::UriReference(text) => {
+            Cow::Borrowed(text.as_ref())
+        }
+        other => Cow::Owned(other.to_string()),
+    }
+}
+
+/// Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
+/// and mw_reply (any other kind). `needed` gets how many bytes they take; where that is more than `size`, call it again with so much room.
+///
+/// Numbers have their lowest byte first, texts and data stand behind their length of 4 bytes. A message is: position, attempt, gap,
+/// stored_ms, expires_at_ms, remaining_ms, number (8 bytes each), wants_stream (4); topic, id, source, type; how many attributes there are
+/// else (4), and of each name and canonical text; the kind of the data (4), and the data.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_pack(
+    kind: c_int,
+    things: *const usize,
+    count: usize,
+    buffer: *mut u8,
+    size: usize,
+    needed: *mut usize,
+    err: *mut *mut mw_error,
+) -> c_int {
+    done("read", err, || {
+        if count > 0 && things.is_null() || size > 0 && buffer.is_null() {
+            return Err(invalid("read", "things or buffer is NULL"));
+        }
+        let mut pack = Pack { buffer, size, at: 0 };
+        for at in 0..count {
+            // SAFETY: the program says that there are so many.
+            let thing = unsafe { things.add(at).read() };
+            if kind == mw_kind::MW_DELIVERIES as c_int {
+                deliveries().with(thing, "read", |delivery| pack.message(&Message::Delivery(delivery)))??;
+            } else {
+                values().with(thing, "read", |value| match value {
+                    Value::Job(job) => pack.message(&Message::Job(job)),
+                    Value::Inquiry(request) => pack.message(&Message::Request(request)),
+                    Value::Reply(reply) => pack.message(&Message::Reply(reply)),
+                    other => Err(crate::values::other("read", "something with an event", other)),
+                })??;
+            }
+        }
+        // SAFETY: the program's place for it.
+        unsafe { put("read", "needed", needed, pack.at) }
+    })
+}
+
+/// How a message came.
+pub(crate) struct Come<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) position: u64,
+    pub(crate) attempt: u32,
+    pub(crate) gap: u64,
+    pub(crate) stored_ms: i64,
+    pub(crate) expires_at_ms: i64,
+    pub(crate) remaining_ms: i64,
+    pub(crate) number: u64,
+    pub(crate) wants_stream: bool,
+}
+
+impl Come<'_> {
+    pub(crate) const NOTHING: Self = Self {
+        topic: "",
+        position: 0,
+        attempt: 0,
+        gap: 0,
+        stored_ms: 0,
+        expires_at_ms: MW_NO_TIME,
+        remaining_ms: 0,
+        number: 0,
+        wants_stream: false,
+    };
+}

@@ -1,0 +1,200 @@
+package meshwire
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/meshwire/meshwire-go/internal/native"
+)
+
+// Client is a client of one gateway: it stays connected by itself until it is closed. Any goroutine may use it.
+type Client struct {
+	*core
+	closing sync.Once
+	closed  error
+}
+
+// Connect connects to a gateway and waits for it. url "" is $MESHWIRE_URL, else mesh://127.0.0.1:7400. When every address refuses it fails
+// at once with UNAVAILABLE; see ConnectWait.
+func Connect(ctx context.Context, url string, options ...ConnectOption) (*Client, error) {
+	if err := early(ctx, "connect"); err != nil {
+		return nil, err
+	}
+	said := &connectSaid{}
+	for _, option := range options {
+		if option != nil {
+			option.connect(said)
+		}
+	}
+	if said.err != nil {
+		return nil, said.err
+	}
+	c := newCore()
+	c.hooks = said.hooks
+	if said.logger != nil {
+		var err error
+		if c.logger, err = log(said.logger); err != nil {
+			c.close(0)
+			return nil, err
+		}
+	}
+	completion, err := c.wait(ctx, native.Connect(url, said.text()))
+	if err != nil {
+		c.close(0)
+		return nil, err
+	}
+	c.mesh = completion.Value
+	client := &Client{core: c}
+	// Only a net: a client that was forgotten does not stay for ever.
+	runtime.AddCleanup(client, func(c *core) {
+		if c.ending.CompareAndSwap(false, true) {
+			close(c.done)
+			go c.close(linger)
+		}
+	}, c)
+	return client, nil
+}
+
+// linger is how long a client that was forgotten has for what it published, as in Rust.
+const linger = 2 * time.Second
+
+// Connected waits until the client is logged in at a gateway; at once when it is.
+func (c *Client) Connected(ctx context.Context) error {
+	if err := c.check(ctx, "connected"); err != nil {
+		return err
+	}
+	_, err := c.wait(ctx, native.Connected(c.mesh))
+	return err
+}
+
+// State says where a client stands.
+type State string
+
+// Where a client stands.
+const (
+	StateDisconnected State = "disconnected" // not connected, and not trying yet
+	StateConnecting   State = "connecting"   // trying for the first time
+	StateConnected    State = "connected"    // logged in
+	StateReconnecting State = "reconnecting" // was connected, and is trying again
+	StateDraining     State = "draining"     // the gateway is about to stop, or the client is draining
+	StateClosed       State = "closed"       // ended for good
+)
+
+var states = [...]State{
+	StateDisconnected, StateConnecting, StateConnected, StateReconnecting, StateDraining, StateClosed,
+}
+
+func state(number int) State {
+	if number >= 0 && number < len(states) {
+		return states[number]
+	}
+	return StateClosed
+}
+
+// State is where the client stands now.
+func (c *Client) State() State {
+	if c.ending.Load() {
+		return StateClosed
+	}
+	return state(native.StateNow(c.mesh))
+}
+
+// States are the client's states from now on, first the one that it is in, until it is closed or the context ends. What it was between
+// two looks is not told.
+func (c *Client) States(ctx context.Context) iter.Seq[State] {
+	return func(yield func(State) bool) {
+		if c.ending.Load() {
+			yield(StateClosed)
+			return
+		}
+		now := native.StateNow(c.mesh)
+		for yield(state(now)) && state(now) != StateClosed {
+			completion, err := c.wait(ctx, native.StateAfter(c.mesh, now))
+			if err != nil {
+				if ctx.Err() == nil {
+					yield(StateClosed)
+				}
+				return
+			}
+			now = completion.Code
+		}
+	}
+}
+
+// Stats are counts of a client.
+type Stats struct {
+	// Pending publishes have no receipt yet.
+	Pending        uint64 `json:"pending"`
+	Published      uint64 `json:"published"`
+	Reconnects     uint64 `json:"reconnects"`
+	Resumes        uint64 `json:"resumes"`
+	Replays        uint64 `json:"replays"`
+	ProtocolErrors uint64 `json:"protocol_errors"`
+	Silences       uint64 `json:"silences"`
+	SettlesDropped uint64 `json:"settles_dropped"`
+	LeasesLost     uint64 `json:"leases_lost"`
+	// All has these and more, by the names of the library.
+	All map[string]any `json:"-"`
+}
+
+// Stats are what the client did so far.
+func (c *Client) Stats() (Stats, error) {
+	if c.ending.Load() {
+		return Stats{}, closed("stats")
+	}
+	text, failure := native.Stats(c.mesh)
+	if failure != nil {
+		return Stats{}, failed(failure)
+	}
+	var stats Stats
+	err := errors.Join(json.Unmarshal([]byte(text), &stats), json.Unmarshal([]byte(text), &stats.All))
+	return stats, err
+}
+
+// Flush waits until all that was published so far has its answer, and sends settlements that wait for company. Its error joins those of
+// PublishAsync whose receipt nobody has asked for.
+func (c *Client) Flush(ctx context.Context) error {
+	if err := c.check(ctx, "flush"); err != nil {
+		return err
+	}
+	c.settles.flush()
+	_, err := c.wait(ctx, native.Flush(c.mesh))
+	return errors.Join(err, c.unseen.take())
+}
+
+// Drain finishes what is in flight, at the latest when the context ends, and ends the client: publishes get their answers, handlers end,
+// settles are sent. An error says that something was left. Without a deadline it has 30 s.
+func (c *Client) Drain(ctx context.Context) error {
+	deadline := time.Duration(-1)
+	if until, ok := ctx.Deadline(); ok {
+		deadline = max(time.Until(until), 0)
+	}
+	return c.end(ctx, deadline)
+}
+
+// Close drains the client with the default deadline, and ends it. Again is nothing, and gives the same.
+func (c *Client) Close() error { return c.end(context.Background(), -1) }
+
+func (c *Client) end(ctx context.Context, deadline time.Duration) error {
+	c.closing.Do(func() {
+		// The deadline is the library's to keep: it says what was left. A context that is cancelled ends the wait.
+		stop, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(ctx, func() {
+			if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				cancel()
+			}
+		})()
+		c.closed = c.drain(stop, deadline)
+		if c.ending.CompareAndSwap(false, true) {
+			close(c.done)
+			c.close(0)
+		}
+	})
+	return c.closed
+}

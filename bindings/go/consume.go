@@ -1,0 +1,245 @@
+package meshwire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/meshwire/meshwire-go/internal/native"
+)
+
+// Handler handles an event. nil acks it. An error nacks it, and says why where it is looked at later; Again and Never make errors that say
+// when it comes again, or that it is a dead letter. The context ends when the lease was lost, or the client is closed: what the handler
+// says then is not heard. A panic is a failure, and is logged.
+type Handler func(ctx context.Context, d *Delivery) error
+
+type verdict struct {
+	how   int
+	delay time.Duration
+	cause error
+}
+
+func (v *verdict) Error() string { return v.cause.Error() }
+func (v *verdict) Unwrap() error { return v.cause }
+
+// Again is an error of a Handler: the event comes again after a delay.
+func Again(delay time.Duration, cause error) error {
+	if cause == nil {
+		cause = errors.New("again later")
+	}
+	return &verdict{native.HandleAgain, delay, cause}
+}
+
+// Never is an error of a Handler: the event becomes a dead letter, with the cause as its reason.
+func Never(cause error) error {
+	if cause == nil {
+		cause = errors.New("never")
+	}
+	return &verdict{native.HandleNever, -1, cause}
+}
+
+// errLost is why a handler's context ends.
+var errLost = errors.New("the lease or the requester is lost: what the handler says is not heard")
+
+// loop runs the handlers of one consume or serve.
+type loop struct {
+	core     *core
+	loop     *native.Loop
+	handlers sync.WaitGroup
+	mu       sync.Mutex
+	running  map[uint64]context.CancelCauseFunc
+}
+
+// most pieces of work are taken at once: as many as handlers run, as a rule.
+const mostWorks = 64
+
+// run asks for work and has it begun until the loop is over. When the context ends no more is taken, and those that run may end.
+func (l *loop) run(ctx context.Context, begin func(ctx context.Context, work native.Work)) error {
+	l.running = make(map[uint64]context.CancelCauseFunc)
+	defer l.loop.Free()
+	// Whoever handles goes on when the context ends: it is to end in good order.
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	defer context.AfterFunc(ctx, l.loop.Stop)()
+	go func() {
+		select {
+		case <-l.core.done:
+			stop()
+		case <-work.Done():
+		}
+	}()
+	for {
+		completion, err := l.core.wait(context.WithoutCancel(ctx), l.loop.Next(mostWorks))
+		if err != nil || completion.Kind == native.Over {
+			if err != nil {
+				stop()
+			}
+			l.handlers.Wait()
+			return err
+		}
+		for _, piece := range native.TakeWorks(completion.Value, completion.Count) {
+			if piece.Lost != 0 {
+				l.lost(piece.Lost)
+				continue
+			}
+			begin(work, piece)
+		}
+	}
+}
+
+func (l *loop) lost(number uint64) {
+	l.mu.Lock()
+	cancel := l.running[number]
+	l.mu.Unlock()
+	if cancel != nil {
+		cancel(errLost)
+	}
+}
+
+// handle runs one handler on a goroutine of its own.
+func (l *loop) handle(ctx context.Context, number uint64, handler func(ctx context.Context)) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	l.mu.Lock()
+	l.running[number] = cancel
+	l.mu.Unlock()
+	l.handlers.Add(1)
+	go func() {
+		defer l.handlers.Done()
+		defer func() {
+			l.mu.Lock()
+			delete(l.running, number)
+			l.mu.Unlock()
+			cancel(nil)
+		}()
+		handler(ctx)
+	}()
+}
+
+// safely has a panic of a handler be its failure.
+func safely(c *core, handler func() error) (err error) {
+	defer func() {
+		if said := recover(); said != nil {
+			err = fmt.Errorf("the handler panicked: %v", said)
+			c.logs().Error("a handler panicked", "panic", said, "stack", string(debug.Stack()))
+		}
+	}()
+	return handler()
+}
+
+// logs is where the client's own words go.
+func (c *core) logs() *slog.Logger {
+	if c.logger != nil {
+		return c.logger.logger
+	}
+	return slog.Default()
+}
+
+// job is a delivery in the hands of a handler.
+type job struct {
+	core   *core
+	handle native.Handle
+	ended  atomic.Bool
+}
+
+func (j *job) end(how int, delay time.Duration, why string) error {
+	if !j.ended.CompareAndSwap(false, true) {
+		return again("consume")
+	}
+	return failed(native.EndJob(j.handle, how, wait(delay), clean(why)))
+}
+
+// clean has nothing in a text that C cannot have.
+func clean(text string) string {
+	kept := []byte(nil)
+	for at := range len(text) {
+		if text[at] == 0 && kept == nil {
+			kept = append(kept, text[:at]...)
+		} else if text[at] != 0 && kept != nil {
+			kept = append(kept, text[at])
+		}
+	}
+	if kept != nil {
+		return string(kept)
+	}
+	return text
+}
+
+func (j *job) settle(operation string, kind int, delay time.Duration, reason string) error {
+	how := map[int]int{native.Ack: native.Handled, native.Nack: native.HandledBad, native.Reject: native.HandleNever}[kind]
+	if kind == native.Nack && delay >= 0 {
+		how = native.HandleAgain
+	}
+	if j.ended.Load() {
+		return again(operation)
+	}
+	return j.end(how, delay, reason)
+}
+
+// Consume handles a topic's events with a function, on goroutines of its own, until the context ends: then it takes no more, waits for
+// the handlers that run, and gives nil. Each key is handled by one handler at a time, whatever the Concurrency.
+func (c *Client) Consume(ctx context.Context, topic string, handler Handler, options ...ConsumeOption) error {
+	if err := c.check(ctx, "consume"); err != nil {
+		return err
+	}
+	if handler == nil {
+		return invalid("consume", "the handler is nil", nil)
+	}
+	var said said
+	for _, option := range options {
+		if option != nil {
+			option.consume(&said)
+		}
+	}
+	if said.err != nil {
+		return said.err
+	}
+	made, failure := native.Consume(c.mesh, topic, said.text())
+	if failure != nil {
+		return failed(failure)
+	}
+	l := &loop{core: c.core, loop: made}
+	return l.run(ctx, func(ctx context.Context, work native.Work) { l.consume(ctx, work.Job, handler) })
+}
+
+func (l *loop) consume(ctx context.Context, handle native.Handle, handler Handler) {
+	read, err := pack(native.Works, []native.Handle{handle}, nil)
+	if err != nil {
+		native.EndJob(handle, native.HandledBad, -1, err.Error())
+		return
+	}
+	d := &Delivery{core: l.core, job: &job{core: l.core, handle: handle}}
+	come := d.take(&read)
+	l.handle(ctx, come.number, func(ctx context.Context) {
+		l.core.hooks.delivered(d)
+		d.job.finish(d, safely(l.core, func() error { return handler(ctx, d) }))
+	})
+}
+
+// finish says what the handler's return says, unless it settled the delivery itself.
+func (j *job) finish(d *Delivery, err error) {
+	if j.ended.Load() {
+		return
+	}
+	var said *verdict
+	switch {
+	case err == nil:
+		d.core.hooks.settled(d, "ack")
+		err = j.end(native.Handled, -1, "")
+	case errors.As(err, &said) && said.how == native.HandleNever:
+		d.core.hooks.settled(d, "reject")
+		err = j.end(native.HandleNever, -1, said.Error())
+	case said != nil:
+		d.core.hooks.settled(d, "nack_after")
+		err = j.end(native.HandleAgain, max(said.delay, 0), said.Error())
+	default:
+		d.core.hooks.settled(d, "nack")
+		err = j.end(native.HandledBad, -1, err.Error())
+	}
+	// Not heard when the lease was lost or the client is gone: then it comes again.
+	_ = err
+}

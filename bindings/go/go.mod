@@ -1,0 +1,5 @@
+module github.com/meshwire/meshwire-go
+
+go 1.24
+
+require github.com/meshwire/meshwire-go/native/linux_amd64 v0.1.0

@@ -1,0 +1,264 @@
+package native
+
+// #include "border.h"
+import "C"
+
+import "unsafe"
+
+// Subscribe begins to subscribe.
+func Subscribe(mesh Handle, topic, options string) Begin {
+	return func(q *Queue, tag uint64) (Handle, *Failure) {
+		to, failure := text("subscribe", "topic", topic)
+		if failure != nil {
+			return 0, failure
+		}
+		defer free(to)
+		said, failure := text("subscribe", "options", options)
+		if failure != nil {
+			return 0, failure
+		}
+		defer free(said)
+		return begun(func(op, err *C.handle) C.int {
+			return C.gw_subscribe_start(C.handle(mesh), to, said, q.handle, C.uint64_t(tag), op, err)
+		})
+	}
+}
+
+// NextNow takes the deliveries that are here, without waiting; false: the subscription is over.
+func NextNow(sub Handle, into []Handle) (int, bool, *Failure) {
+	var n C.size_t
+	var err C.handle
+	code := C.gw_next_now(
+		C.handle(sub), (*C.handle)(unsafe.Pointer(unsafe.SliceData(into))), C.size_t(len(into)), &n, &err)
+	if code == C.MW_ENDED {
+		return 0, false, nil
+	}
+	return int(n), true, end(code, err)
+}
+
+// Next begins to wait for deliveries.
+func Next(sub Handle, most int) Begin {
+	return func(q *Queue, tag uint64) (Handle, *Failure) {
+		return begun(func(op, err *C.handle) C.int {
+			return C.gw_next_start(C.handle(sub), C.size_t(most), q.handle, C.uint64_t(tag), op, err)
+		})
+	}
+}
+
+// TakeDeliveries takes the deliveries of a completion.
+func TakeDeliveries(batch Handle, into []Handle) int {
+	var n C.size_t
+	var err C.handle
+	C.gw_batch_take(C.handle(batch), (*C.handle)(unsafe.Pointer(unsafe.SliceData(into))), C.size_t(len(into)), &n, &err)
+	takeFailure(err)
+	return int(n)
+}
+
+// Unsubscribe ends a subscription.
+func Unsubscribe(sub Handle) { C.gw_unsubscribe(C.handle(sub)) }
+
+// Pack writes messages one behind the other into the buffer, which is grown where it is too small.
+func Pack(kind int, things []Handle, buffer []byte) ([]byte, *Failure) {
+	for {
+		var needed C.size_t
+		var err C.handle
+		code := C.gw_pack(C.int(kind), (*C.handle)(unsafe.Pointer(unsafe.SliceData(things))), C.size_t(len(things)),
+			first(buffer), C.size_t(len(buffer)), &needed, &err)
+		if failure := end(code, err); failure != nil {
+			return nil, failure
+		}
+		if int(needed) <= len(buffer) {
+			return buffer[:needed:needed], nil
+		}
+		buffer = make([]byte, needed)
+	}
+}
+
+// SettleMany settles deliveries alike.
+func SettleMany(deliveries []Handle, kind int, delayMs int64, reason string) *Failure {
+	var said *C.char
+	if reason != "" {
+		var failure *Failure
+		if said, failure = text("settle", "the reason", reason); failure != nil {
+			return failure
+		}
+		defer free(said)
+	}
+	var err C.handle
+	code := C.gw_settle_many((*C.handle)(unsafe.Pointer(unsafe.SliceData(deliveries))), C.size_t(len(deliveries)),
+		C.int(kind), C.int64_t(delayMs), said, &err)
+	return end(code, err)
+}
+
+// Settle settles one delivery, and begins to wait for the gateway's word.
+func Settle(delivery Handle, kind int, delayMs int64, reason string) Begin {
+	return func(q *Queue, tag uint64) (Handle, *Failure) {
+		said, failure := text("settle", "the reason", reason)
+		if failure != nil {
+			return 0, failure
+		}
+		defer free(said)
+		return begun(func(op, err *C.handle) C.int {
+			return C.gw_settle_start(
+				C.handle(delivery), C.int(kind), C.int64_t(delayMs), said, q.handle, C.uint64_t(tag), op, err)
+		})
+	}
+}
+
+// Extend begins the lease of a delivery anew.
+func Extend(delivery Handle) int { return int(C.gw_extend(C.handle(delivery))) }
+
+// ExtendConfirmed does so, and begins to wait for the gateway's word.
+func ExtendConfirmed(delivery Handle) Begin {
+	return func(q *Queue, tag uint64) (Handle, *Failure) {
+		return begun(func(op, err *C.handle) C.int {
+			return C.gw_extend_start(C.handle(delivery), q.handle, C.uint64_t(tag), op, err)
+		})
+	}
+}
+
+// FreeDelivery lets go of a delivery without a word.
+func FreeDelivery(delivery Handle) { C.gw_delivery_free(C.handle(delivery)) }
+
+// IsStale says that a delivery comes again, and is of no use here.
+func IsStale(delivery Handle) bool { return bool(C.gw_is_stale(C.handle(delivery))) }
+
+// GiveBack lets go of deliveries as if they had not been taken.
+func GiveBack(deliveries []Handle) {
+	if len(deliveries) > 0 {
+		C.gw_give_back((*C.handle)(unsafe.Pointer(unsafe.SliceData(deliveries))), C.size_t(len(deliveries)))
+	}
+}
+
+// Work is something for a handler: a job, a request, or the number of one that is wanted no more.
+type Work struct {
+	Job, Request Handle
+	Lost         uint64
+}
+
+// TakeWorks takes the work of a completion.
+func TakeWorks(works Handle, count int) []Work {
+	if count == 0 {
+		return nil
+	}
+	places := make([]C.gw_work, count)
+	var n C.size_t
+	var err C.handle
+	C.gw_works_take(C.handle(works), unsafe.SliceData(places), C.size_t(count), &n, &err)
+	takeFailure(err)
+	all := make([]Work, 0, n)
+	for _, place := range places[:n] {
+		all = append(all, Work{Handle(place.job), Handle(place.request), uint64(place.lost)})
+	}
+	return all
+}
+
+// Loop is a consume or a serve that runs.
+type Loop struct {
+	handle C.handle
+	serves bool
+}
+
+func loop(serves bool, operation, topic, options string, make func(to, said *C.char, made, err *C.handle) C.int) (*Loop, *Failure) {
+	to, failure := text(operation, "topic", topic)
+	if failure != nil {
+		return nil, failure
+	}
+	defer free(to)
+	said, failure := text(operation, "options", options)
+	if failure != nil {
+		return nil, failure
+	}
+	defer free(said)
+	var made, err C.handle
+	code := make(to, said, &made, &err)
+	return &Loop{made, serves}, end(code, err)
+}
+
+// Consume begins to consume.
+func Consume(mesh Handle, topic, options string) (*Loop, *Failure) {
+	return loop(false, "consume", topic, options, func(to, said *C.char, made, err *C.handle) C.int {
+		return C.gw_consumer_new(C.handle(mesh), to, said, made, err)
+	})
+}
+
+// Serve begins to serve.
+func Serve(mesh Handle, topic, options string) (*Loop, *Failure) {
+	return loop(true, "serve", topic, options, func(to, said *C.char, made, err *C.handle) C.int {
+		return C.gw_responder_new(C.handle(mesh), to, said, made, err)
+	})
+}
+
+// Next begins to wait for work.
+func (l *Loop) Next(most int) Begin {
+	return func(q *Queue, tag uint64) (Handle, *Failure) {
+		return begun(func(op, err *C.handle) C.int {
+			if l.serves {
+				return C.gw_responder_next(l.handle, C.size_t(most), q.handle, C.uint64_t(tag), op, err)
+			}
+			return C.gw_consumer_next(l.handle, C.size_t(most), q.handle, C.uint64_t(tag), op, err)
+		})
+	}
+}
+
+// Stop takes no more work.
+func (l *Loop) Stop() {
+	if l.serves {
+		C.gw_responder_stop(l.handle)
+	} else {
+		C.gw_consumer_stop(l.handle)
+	}
+}
+
+// Free ends it.
+func (l *Loop) Free() {
+	if l.serves {
+		C.gw_responder_free(l.handle)
+	} else {
+		C.gw_consumer_free(l.handle)
+	}
+}
+
+// EndJob says how a handler ended.
+func EndJob(job Handle, how int, delayMs int64, why string) *Failure {
+	said, failure := text("consume", "the reason", why)
+	if failure != nil {
+		return failure
+	}
+	defer free(said)
+	var err C.handle
+	return end(C.gw_job_end(C.handle(job), C.int(how), C.int64_t(delayMs), said, &err), err)
+}
+
+// SendReply begins to send one of many replies.
+func SendReply(request Handle, event []byte) Begin {
+	return func(q *Queue, tag uint64) (Handle, *Failure) {
+		return begun(func(op, err *C.handle) C.int {
+			return C.gw_reply_send_start(C.handle(request), unsafe.Pointer(first(event)), C.size_t(len(event)), q.handle,
+				C.uint64_t(tag), op, err)
+		})
+	}
+}
+
+// AnswerRequest gives the one reply.
+func AnswerRequest(request Handle, event []byte) *Failure {
+	var err C.handle
+	return end(C.gw_request_answer(C.handle(request), unsafe.Pointer(first(event)), C.size_t(len(event)), &err), err)
+}
+
+// EndRequest says that there are no more replies.
+func EndRequest(request Handle) *Failure {
+	var err C.handle
+	return end(C.gw_request_end(C.handle(request), &err), err)
+}
+
+// FailRequest says that the handler failed.
+func FailRequest(request Handle, why string) *Failure {
+	said, failure := text("serve", "the reason", why)
+	if failure != nil {
+		return failure
+	}
+	defer free(said)
+	var err C.handle
+	return end(C.gw_request_fail(C.handle(request), said, &err), err)
+}

@@ -1,0 +1,467 @@
+package meshwire
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/meshwire/meshwire-go/internal/native"
+)
+
+// Receipt is the gateway's word that an event is kept.
+type Receipt struct {
+	// Position is where it is in its topic; 0: not told, as of an event that is delivered later.
+	Position uint64
+	// Duplicate: the topic had an event of this source and id, and kept only that.
+	Duplicate bool
+}
+
+// Pending is a publish on its way.
+type Pending struct {
+	core *core
+	tag  uint64
+	// ended is set when the rest is.
+	ended   atomic.Bool
+	waits   atomic.Pointer[chan struct{}]
+	receipt Receipt
+	failure *native.Failure
+	// admits is of a publish that is to be admitted first.
+	admits chan struct{}
+	// async: Flush tells of its failure, unless somebody asked for its receipt.
+	async bool
+	seen  atomic.Bool
+}
+
+// complete is called once, by the pump or by who could not begin.
+func (p *Pending) complete(completion *native.Completion) {
+	if completion.Kind == native.Started {
+		p.admitted(completion.Value)
+		return
+	}
+	p.receipt = Receipt{completion.Position, completion.Duplicate}
+	p.end(completion.Failure)
+}
+
+func (p *Pending) end(failure *native.Failure) {
+	p.failure = failure
+	if failure != nil && p.async {
+		p.core.unseen.note(p)
+	}
+	p.ended.Store(true)
+	if p.admits != nil {
+		close(p.admits)
+		p.admits = nil
+	}
+	// Whoever stores a channel looks again whether it has ended.
+	if waits := p.waits.Swap(nil); waits != nil {
+		close(*waits)
+	}
+}
+
+// admitted goes on to wait for the receipt.
+func (p *Pending) admitted(started native.Handle) {
+	tag := p.core.tag(p)
+	failure := native.StartedReceipt(started, p.core.queue, tag)
+	if failure != nil {
+		p.core.untag(tag)
+		p.end(failure)
+		return
+	}
+	admits := p.admits
+	p.admits = nil
+	close(admits)
+}
+
+// Done says whether Receipt would not wait.
+func (p *Pending) Done() bool { return p.ended.Load() }
+
+// until waits until it has ended, or the context has.
+func (p *Pending) until(ctx context.Context) bool {
+	if p.ended.Load() {
+		return true
+	}
+	waits := p.waits.Load()
+	if waits == nil {
+		made := make(chan struct{})
+		if waits = &made; !p.waits.CompareAndSwap(nil, waits) {
+			if waits = p.waits.Load(); waits == nil {
+				return true
+			}
+		}
+		if p.ended.Load() {
+			// The other one may have looked before the channel was there.
+			return true
+		}
+	}
+	ended := ctx.Done()
+	if ended == nil {
+		// Cheaper than a choice of one.
+		<-*waits
+		return true
+	}
+	select {
+	case <-*waits:
+		return true
+	case <-ended:
+		return p.ended.Load()
+	}
+}
+
+// Receipt waits for the gateway's word. When the context ends it stops waiting, and the publish goes on: the error is the context's, and
+// says that the outcome is not known.
+func (p *Pending) Receipt(ctx context.Context) (Receipt, error) {
+	if !p.until(ctx) {
+		return Receipt{}, withCause(&Error{
+			Code: CodeCancelled, Number: numberOf(ErrCancelled), Retry: RetryUnknownOutcome, Operation: "publish",
+			Message: "its receipt was waited for no longer; outcome unknown: the publish goes on",
+		}, ctx)
+	}
+	if p.failure != nil {
+		p.seen.Store(true)
+		return Receipt{}, failed(p.failure)
+	}
+	return p.receipt, nil
+}
+
+// unseen are publishes that failed and whose receipt nobody has asked for.
+type unseen struct {
+	mu   sync.Mutex
+	all  []*Pending
+	more int
+}
+
+// unseenMost are kept whole; of more it is said how many.
+const unseenMost = 100
+
+func (u *unseen) note(p *Pending) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.all) < unseenMost {
+		u.all = append(u.all, p)
+	} else {
+		u.more++
+	}
+}
+
+// take gives what failed since the last time.
+func (u *unseen) take() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var all []error
+	for _, p := range u.all {
+		if !p.seen.Swap(true) {
+			all = append(all, failed(p.failure))
+		}
+	}
+	if u.more > 0 {
+		all = append(all, fmt.Errorf("meshwire: %d more publishes failed", u.more))
+	}
+	u.all, u.more = nil, 0
+	return errors.Join(all...)
+}
+
+// outbox is what publishes leave in while one of them crosses to the library: it takes along those that came meanwhile.
+type outbox struct {
+	packed   []byte
+	spare    []byte
+	pending  []*Pending
+	away     []*Pending
+	crossing bool
+	// waiting are the plain publishes that have no receipt yet.
+	waiting atomic.Int64
+}
+
+// rooms, as the library has them: fail when the window is full, or wait.
+const (
+	roomNow uint32 = iota
+	roomWait
+)
+
+// events are used again where nobody else has seen them.
+var events = sync.Pool{New: func() any { return new(Event) }}
+
+// spent gives an event back that was packed.
+func (c *core) spent(e *Event) {
+	if c.hooks.OnPublish == nil {
+		*e = Event{}
+		events.Put(e)
+	}
+}
+
+// event makes an event of what the caller said, and has the hook see it.
+func (c *core) event(ctx context.Context, topic string, data any, options []EventOption) (*Event, error) {
+	e, _ := events.Get().(*Event)
+	e.take(data)
+	for _, option := range options {
+		if option != nil {
+			option.event(e)
+		}
+	}
+	return e, c.hooks.published(ctx, topic, e)
+}
+
+// pack puts an event behind its tag, its room and its topic. The lock is held, or the bytes are the caller's own.
+func pack1(to []byte, tag uint64, room uint32, topic string, e *Event) ([]byte, error) {
+	begin := len(to)
+	to = binary.LittleEndian.AppendUint64(to, tag)
+	to = binary.LittleEndian.AppendUint32(to, room)
+	to, err := e.appendTo(appendText(to, topic))
+	if err != nil {
+		return to[:begin], err
+	}
+	return to, nil
+}
+
+// Publish publishes an event and waits until it is kept to the topic's level of durability. data is made by Bytes, Text or JSON; an
+// Event, an event of the official CloudEvents SDK, []byte and string are taken as they are, and any other value is written as JSON.
+//
+// One after the other this takes a round trip each: for many use PublishAsync, or many goroutines.
+func (c *Client) Publish(ctx context.Context, topic string, data any, options ...EventOption) (Receipt, error) {
+	if err := c.check(ctx, "publish"); err != nil {
+		return Receipt{}, err
+	}
+	e, err := c.event(ctx, topic, data, options)
+	if err != nil {
+		return Receipt{}, err
+	}
+	p := &Pending{core: c.core}
+	c.out.waiting.Add(1)
+	defer c.out.waiting.Add(-1)
+	err = c.join(p, topic, e)
+	c.spent(e)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if !p.until(ctx) {
+		if !native.CancelPublish(c.mesh, c.queue, p.tag) {
+			return p.Receipt(ctx)
+		}
+		// It was called back, which is its completion.
+		p.until(context.Background())
+		_, err := p.Receipt(context.Background())
+		return Receipt{}, withCause(err, ctx)
+	}
+	return p.Receipt(ctx)
+}
+
+// join leaves an event in the outbox, and has it and what others left cross, unless somebody is about that.
+func (c *core) join(p *Pending, topic string, e *Event) error {
+	c.mu.Lock()
+	p.tag = c.add(p)
+	packed, err := pack1(c.out.packed, p.tag, roomWait, topic, e)
+	c.out.packed = packed
+	if err != nil {
+		c.remove(p.tag)
+		c.mu.Unlock()
+		return err
+	}
+	c.out.pending = append(c.out.pending, p)
+	if c.out.crossing {
+		c.mu.Unlock()
+		return nil
+	}
+	c.out.crossing = true
+	if c.out.waiting.Load() > 1 {
+		// Those whose receipts came together are about to publish again: they come along.
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+	}
+	for len(c.out.pending) > 0 {
+		packed, away := c.out.packed, c.out.pending
+		c.out.packed, c.out.pending = c.out.spare[:0], c.out.away[:0]
+		c.out.spare, c.out.away = nil, nil
+		c.mu.Unlock()
+		c.cross(packed, away)
+		clear(away)
+		c.mu.Lock()
+		if cap(packed) <= keptBytes {
+			c.out.spare = packed
+		}
+		c.out.away = away
+	}
+	c.out.crossing = false
+	c.mu.Unlock()
+	return nil
+}
+
+// buffers are for one event on its way.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// keptBytes is the largest buffer that is used again.
+const keptBytes = 1 << 20
+
+// cross hands events to the library; those that it refuses end here.
+func (c *core) cross(packed []byte, away []*Pending) {
+	refused, failure := native.PublishPacked(c.mesh, packed, len(away), c.queue)
+	if failure != nil {
+		for _, p := range away {
+			c.refuse(p.tag, failure)
+		}
+	}
+	for _, refusal := range refused {
+		c.refuse(refusal.Tag, refusal.Failure)
+	}
+}
+
+func (c *core) refuse(tag uint64, failure *native.Failure) {
+	c.mu.Lock()
+	w := c.remove(tag)
+	c.mu.Unlock()
+	if w != nil {
+		w.complete(&native.Completion{Failure: failure})
+	}
+}
+
+// PublishAsync publishes an event and waits for room only, where the window of what is unanswered is full: the receipt comes later. Events
+// of one goroutine are published in order. data is as with Publish.
+func (c *Client) PublishAsync(ctx context.Context, topic string, data any, options ...EventOption) (*Pending, error) {
+	if err := c.check(ctx, "publish"); err != nil {
+		return nil, err
+	}
+	e, err := c.event(ctx, topic, data, options)
+	if err != nil {
+		return nil, err
+	}
+	p := &Pending{core: c.core, async: true}
+	if c.hasFile.Load() {
+		return c.admit(ctx, p, topic, e)
+	}
+	failure, err := c.try(p, roomNow, topic, e)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case failure == nil:
+		c.spent(e)
+		return p, nil
+	case Code(failure.Name) == CodeUnsupported:
+		// With an offline file an event is admitted when it is in there.
+		c.hasFile.Store(true)
+		return c.admit(ctx, p, topic, e)
+	case Code(failure.Name) != CodeBufferFull:
+		return nil, failed(failure)
+	}
+	// It waits for room in the library, and this goroutine until it has had it.
+	if failure, err = c.try(p, roomWait, topic, e); err != nil {
+		return nil, err
+	}
+	if failure != nil {
+		return nil, failed(failure)
+	}
+	if !p.until(ctx) && native.CancelPublish(c.mesh, c.queue, p.tag) {
+		p.until(context.Background())
+		_, err := p.Receipt(context.Background())
+		return nil, withCause(err, ctx)
+	}
+	return p, nil
+}
+
+// try hands one event to the library.
+func (c *core) try(p *Pending, room uint32, topic string, e *Event) (*native.Failure, error) {
+	buffer, _ := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	p.tag = c.tag(p)
+	packed, err := pack1((*buffer)[:0], p.tag, room, topic, e)
+	if err != nil {
+		c.untag(p.tag)
+		return nil, err
+	}
+	refused, failure := native.PublishPacked(c.mesh, packed, 1, c.queue)
+	if cap(packed) <= keptBytes {
+		*buffer = packed
+	}
+	if failure == nil && len(refused) > 0 {
+		failure = refused[0].Failure
+	}
+	if failure != nil {
+		c.untag(p.tag)
+	}
+	return failure, nil
+}
+
+// admit waits until the event is admitted.
+func (c *core) admit(ctx context.Context, p *Pending, topic string, e *Event) (*Pending, error) {
+	packed, err := e.appendTo(nil)
+	if err != nil {
+		return nil, err
+	}
+	admits := make(chan struct{})
+	p.admits = admits
+	p.tag = c.tag(p)
+	operation, failure := native.Admit(c.mesh, topic, packed)(c.queue, p.tag)
+	if failure != nil {
+		c.untag(p.tag)
+		return nil, failed(failure)
+	}
+	select {
+	case <-admits:
+		native.FreeOperation(operation)
+	case <-ctx.Done():
+		native.Cancel(operation)
+		<-admits
+	}
+	if p.ended.Load() && p.failure != nil {
+		p.seen.Store(true)
+		return nil, withCause(failed(p.failure), ctx)
+	}
+	return p, nil
+}
+
+// Result is what one event of a batch came to.
+type Result struct {
+	Receipt Receipt
+	// Err is why it failed; nil: it did not.
+	Err error
+}
+
+// PublishBatch publishes events as one batch, and waits for all of them: one result for each, in order. What is wrong with one is in its
+// result alone. The items are as data of Publish.
+func (c *Client) PublishBatch(ctx context.Context, topic string, items ...any) []Result {
+	results := make([]Result, len(items))
+	all := func(err error) []Result {
+		for at := range results {
+			if results[at].Err == nil {
+				results[at].Err = err
+			}
+		}
+		return results
+	}
+	if err := c.check(ctx, "publish_batch"); err != nil {
+		return all(err)
+	}
+	var packed []byte
+	var places []int
+	for at, item := range items {
+		e, err := c.event(ctx, topic, item, nil)
+		if err == nil {
+			packed, err = e.appendTo(packed)
+			c.spent(e)
+		}
+		if err != nil {
+			results[at].Err = err
+			continue
+		}
+		places = append(places, at)
+	}
+	var refused []native.Refusal
+	completion, err := c.wait(ctx, native.PublishBatch(c.mesh, topic, packed, len(places), &refused))
+	for _, refusal := range refused {
+		results[places[refusal.Tag]].Err = failed(refusal.Failure)
+	}
+	if err != nil {
+		return all(err)
+	}
+	answers := native.TakeReceipts(completion.Value, completion.Count)
+	for _, at := range places {
+		if results[at].Err == nil && len(answers) > 0 {
+			results[at] = Result{Receipt{answers[0].Position, answers[0].Duplicate}, failed(answers[0].Failure)}
+			answers = answers[1:]
+		}
+	}
+	return results
+}

@@ -1,0 +1,3 @@
+module meshwire-testee-go
+
+go 1.24

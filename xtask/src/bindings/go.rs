@@ -1,0 +1,183 @@
+//! Go: a module proxy of files, with the module and one for the archive of this platform.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::{Binding, Quality, Shop, c, stories};
+use crate::test::{Outcome, Skip};
+use crate::workspace::Profile;
+
+pub(super) struct Go;
+
+/// The module, which is named in its go.mod too.
+const MODULE: &str = "github.com/meshwire/meshwire-go";
+
+/// The module of the archive.
+const NATIVE: &str = "native/linux_amd64";
+
+/// What a program says that is built without cgo.
+const WITHOUT_CGO: &str = "meshwire_needs_cgo";
+
+impl Binding for Go {
+    fn name(&self) -> &'static str {
+        "go"
+    }
+
+    fn crates(&self) -> &'static [&'static str] {
+        &["meshwire-c"]
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &["go", "cc", "ld", "objcopy", "ar", "pkg-config"]
+    }
+
+    fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()> {
+        let source = shop.workspace.root.join("bindings/go");
+        let header = std::fs::read(shop.workspace.root.join("bindings/c/include/meshwire.h"))?;
+        let copied = std::fs::read(source.join("internal/native/meshwire.h"))?;
+        anyhow::ensure!(header == copied, "bindings/go/internal/native/meshwire.h is not bindings/c/include/meshwire.h: copy it");
+        let (shelf, built) = (shop.shelf("go")?, shop.room("go-modules")?);
+        let (module, native) = (built.join("module"), built.join("native"));
+        c::tree(&source, &module)?;
+        c::tree(&source.join(NATIVE), &native)?;
+        let license = shop.workspace.root.join("LICENSE");
+        for folder in [&module, &native] {
+            std::fs::copy(&license, folder.join("LICENSE")).context("LICENSE cannot be copied")?;
+        }
+        let archive = native.join("libmeshwire.a");
+        let object = c::archive(shop, &archive)?;
+        std::fs::remove_file(&object).with_context(|| format!("{} cannot be removed", object.display()))?;
+        if shop.quality == Quality::Dev {
+            // Nobody debugs into it, and it is zipped, copied and linked for each test.
+            shop.must(Command::new("objcopy").arg("--strip-debug").arg(&archive))?;
+        }
+        let version = format!("v{}", c::version(shop.workspace)?);
+        for folder in [&module, &native] {
+            let mut pack = Command::new("go");
+            pack.args(["run", "pack.go"]).arg(folder).arg(&version).arg(&shelf).current_dir(source.join("pack"));
+            shop.must(pack.env("GOWORK", "off").env("GOFLAGS", "-mod=mod"))?;
+        }
+        Ok(())
+    }
+
+    fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+        let room = shop.room("go")?;
+        let root = shop.workspace.root.clone();
+        c::tree(&root.join("bindings/go/tests"), &room.join("suite"))?;
+        std::fs::write(room.join("suite/go.mod"), "module suite\n\ngo 1.24\n")?;
+        c::tree(&root.join("examples/go"), &room.join("examples"))?;
+        c::tree(&root.join("conformance-tests/testees/go"), &room.join("testee"))?;
+        std::fs::copy(root.join("docs/go.md"), room.join("go.md")).context("docs/go.md cannot be copied")?;
+        let version = format!("{MODULE}@v{}", c::version(shop.workspace)?);
+        for folder in ["suite", "examples", "testee"] {
+            let inside = room.join(folder);
+            shop.must(go(shop, &room).args(["get", &version]).current_dir(&inside))?;
+            shop.must(go(shop, &room).args(["vet", "./..."]).current_dir(&inside))?;
+        }
+        // The conformance runner finds it there.
+        let testee = shop.workspace.built(Profile::Dev, "meshwire-testee-go");
+        let mut build = go(shop, &room);
+        shop.must(build.arg("build").arg("-o").arg(testee).arg(".").current_dir(room.join("testee")))?;
+        let mut sum = Outcome::default();
+        sum.add(play(shop, &room, &[], "suite")?);
+        sum.add(play(shop, &room, &["-race", "-skip=Page|API"], "suite with the race detector")?);
+        let programs = room.join("programs");
+        let mut build = go(shop, &room);
+        shop.must(build.arg("build").arg("-o").arg(&programs).arg("./...").current_dir(room.join("examples")))?;
+        sum.add(stories::compare(shop, "go", |name| Command::new(programs.join(name)))?);
+        sum.add(vendored(shop, &room)?);
+        sum.add(without_cgo(shop, &room)?);
+        sum.add(dynamic(shop, &room)?);
+        Ok(sum)
+    }
+}
+
+/// Go in the suite's folder, with nothing but the packed modules.
+fn go(shop: &Shop<'_>, room: &Path) -> Command {
+    let mut go = Command::new("go");
+    go.current_dir(room.join("suite")).env("GOPROXY", format!("file://{}", shop.dist.join("go").display()));
+    go.env("GONOSUMDB", MODULE.to_owned() + "," + MODULE + "/*").env("GOMODCACHE", room.join("cache"));
+    go.env("GOFLAGS", "-mod=mod -modcacherw").env("GOWORK", "off").env("GOTOOLCHAIN", "local").env_remove("GOPRIVATE");
+    go.env("MESHWIRE_EXAMPLES", room.join("examples")).env("MESHWIRE_PAGE", room.join("go.md"));
+    go.env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire")).env_remove("MESHWIRE_URL");
+    go
+}
+
+/// Runs the suite and counts its tests.
+fn play(shop: &mut Shop<'_>, room: &Path, flags: &[&str], name: &str) -> anyhow::Result<Outcome> {
+    let mut command = go(shop, room);
+    command.args(["test", "-v", "-count=1", "-timeout=5m"]).args(flags).arg("./...");
+    counted(shop, &mut command, name)
+}
+
+fn counted(shop: &mut Shop<'_>, command: &mut Command, name: &str) -> anyhow::Result<Outcome> {
+    let finished = shop.log.run(command, Some(Duration::from_secs(420)))?;
+    let mut outcome = Outcome::default();
+    for line in &finished.lines {
+        if line.starts_with("--- PASS") {
+            outcome.passed += 1;
+        } else if line.starts_with("--- FAIL") {
+            outcome.failed += 1;
+        } else if let Some((_, needs)) = line.split_once("skipped: needs ") {
+            outcome.skipped.push(Skip { needs: needs.to_owned(), test: name.to_owned() });
+        }
+    }
+    if !finished.success || outcome.passed == 0 {
+        outcome.failed = outcome.failed.max(1);
+        outcome.excerpt = finished.lines.into_iter().filter(|line| !line.starts_with("=== ")).collect();
+        outcome.excerpt.push(format!("({name} of Go)"));
+    }
+    Ok(outcome)
+}
+
+/// What a program keeps a copy of builds without the module cache.
+fn vendored(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
+    let suite = room.join("suite");
+    shop.must(go(shop, room).args(["mod", "vendor"]))?;
+    let mut build = go(shop, room);
+    build.args(["test", "-c", "-o", "vendored.test", "-mod=vendor", "."]).env("GOMODCACHE", room.join("none"));
+    let outcome = built(shop, build.env("GOFLAGS", "").env("GOPROXY", "off"), "a vendored build")?;
+    std::fs::remove_dir_all(suite.join("vendor")).context("the vendored copy cannot be removed")?;
+    Ok(outcome)
+}
+
+/// Without cgo the compiler says in one line what is missing.
+fn without_cgo(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
+    let mut build = go(shop, room);
+    build.args(["build", MODULE]).env("CGO_ENABLED", "0");
+    let finished = shop.log.run(&mut build, Some(Duration::from_secs(180)))?;
+    let said: Vec<&String> = finished.lines.iter().filter(|line| line.contains(".go:")).collect();
+    let is_told = !finished.success && said.len() == 1 && said.iter().all(|line| line.contains(WITHOUT_CGO));
+    let mut outcome = Outcome::one(is_told, finished.lines);
+    if is_told {
+        outcome.excerpt.clear();
+    }
+    Ok(outcome)
+}
+
+/// The same against the shared library of the C package.
+fn dynamic(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
+    if !shop.dist.join("c").is_dir() {
+        c::C.package(shop)?;
+    }
+    let installed = room.join("usr");
+    c::tree(&shop.dist.join("c"), &installed)?;
+    let mut command = go(shop, room);
+    command.args(["test", "-v", "-count=1", "-tags=meshwire_dynamic", "-run=Linked|Received", "."]);
+    command.env("PKG_CONFIG_PATH", installed.join("lib/pkgconfig")).env("LD_LIBRARY_PATH", installed.join("lib"));
+    counted(shop, command.env("MESHWIRE_LINK", "shared"), "suite with the shared library")
+}
+
+fn built(shop: &mut Shop<'_>, command: &mut Command, name: &str) -> anyhow::Result<Outcome> {
+    let finished = shop.log.run(command, Some(Duration::from_secs(300)))?;
+    let mut outcome = Outcome::one(finished.success, finished.lines);
+    if finished.success {
+        outcome.excerpt.clear();
+    } else {
+        outcome.excerpt.push(format!("({name} of Go)"));
+    }
+    Ok(outcome)
+}
