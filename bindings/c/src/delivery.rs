@@ -307,11 +307,7 @@ pub extern "C" fn mw_delivery_is_stale(delivery: *const mw_delivery) -> bool {
 /// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
 /// took ahead and does not work on; those that are stale come again anyhow.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mw_give_back(
-    batch: *const *mut mw_delivery,
-    count: usize,
-    err: *mut *mut mw_error,
-) -> c_int {
+pub unsafe extern "C" fn mw_give_back(batch: *const *mut mw_delivery, count: usize, err: *mut *mut mw_error) -> c_int {
     done("settle", err, || {
         if count > 0 && batch.is_null() {
             return Err(invalid("settle", "batch is NULL"));

@@ -178,7 +178,8 @@ impl mw_message {
         let come = message.come()?;
         this.topic = if come.topic.is_empty() { mw_string::NONE } else { mw_string::of(come.topic) };
         (this.position, this.attempt, this.gap) = (come.position, come.attempt, come.gap);
-        (this.stored_ms, this.expires_at_ms, this.remaining_ms) = (come.stored_ms, come.expires_at_ms, come.remaining_ms);
+        (this.stored_ms, this.expires_at_ms, this.remaining_ms) =
+            (come.stored_ms, come.expires_at_ms, come.remaining_ms);
         (this.number, this.wants_stream) = (come.number, come.wants_stream);
         Ok(this)
     }

@@ -38,7 +38,10 @@ impl Binding for Go {
         let source = shop.workspace.root.join("bindings/go");
         let header = std::fs::read(shop.workspace.root.join("bindings/c/include/meshwire.h"))?;
         let copied = std::fs::read(source.join("internal/native/meshwire.h"))?;
-        anyhow::ensure!(header == copied, "bindings/go/internal/native/meshwire.h is not bindings/c/include/meshwire.h: copy it");
+        anyhow::ensure!(
+            header == copied,
+            "bindings/go/internal/native/meshwire.h is not bindings/c/include/meshwire.h: copy it"
+        );
         let (shelf, built) = (shop.shelf("go")?, shop.room("go-modules")?);
         let (module, native) = (built.join("module"), built.join("native"));
         c::tree(&source, &module)?;
