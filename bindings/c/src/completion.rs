@@ -6,9 +6,9 @@ use meshwire_embed::{Completion, Outcome, Result};
 
 use crate::border::{c_text, give_error, mw_error, number};
 use crate::client::mw_state;
+use crate::pieces::pieces;
 use crate::publish::mw_receipt;
 use crate::values::{Held, Value, give};
-use crate::work::pieces;
 
 /// What kind of thing a call came to, and so what `value` of its completion is.
 #[repr(C)]

@@ -9,8 +9,9 @@ use crate::border::{done, invalid, mw_error, run};
 use crate::client::mw_client;
 use crate::hooks;
 use crate::message::Message;
+use crate::pieces::{Piece, pieces_of};
 use crate::values::{Value, give, values};
-use crate::work::{Piece, consumer, end, mw_job, mw_request, pieces_of, responder};
+use crate::work::{consumer, end, mw_job, mw_request, responder};
 
 /// A function that handles events of mw_consume.
 #[repr(C)]

@@ -5,7 +5,7 @@
 //!
 //! - [`border`]: errors, texts and buffers across the border; [`code`]: the numbers of errors, generated;
 //! - [`client`], [`event`], [`publish`], [`request`], [`admin`]: what a client is asked;
-//! - [`subscription`], [`delivery`], [`message`]: what is received; [`handler`], [`work`], [`answer`]: the same for handlers;
+//! - [`subscription`], [`delivery`], [`message`]: what is received; [`handler`], [`work`], [`pieces`], [`answer`]: the same for handlers;
 //! - [`queue`], [`completion`]: calls that are begun, and what they come to;
 //! - [`packed`]: events as one run of bytes, for languages to which a call costs much;
 //! - [`hooks`], [`logs`], [`testing`].
@@ -29,6 +29,7 @@ pub mod hooks;
 pub mod logs;
 pub mod message;
 pub mod packed;
+pub mod pieces;
 pub mod publish;
 pub mod queue;
 pub mod request;

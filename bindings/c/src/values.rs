@@ -60,7 +60,7 @@ pub(crate) enum Value {
     ReplyBatch(Vec<Reply>),
     Consumer(Consumer),
     Responder(Responder),
-    Works(Vec<crate::work::Piece>),
+    Works(Vec<crate::pieces::Piece>),
     Job(Job),
     Inquiry(Inquiry),
     Draft(Drafting),

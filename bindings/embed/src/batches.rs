@@ -24,6 +24,23 @@ struct Open<S> {
     failed: Option<Error>,
 }
 
+impl<T, S: Stream<Item = Result<T>> + Unpin> Open<S> {
+    /// Adds what is here. Nothing waits: what is taken is handed over.
+    fn fill(&mut self, most: usize, batch: &mut Vec<T>) {
+        while batch.len() < most {
+            match self.stream.next().now_or_never() {
+                Some(Some(Ok(item))) => batch.push(item),
+                Some(Some(Err(error))) => {
+                    self.failed = Some(error);
+                    break;
+                }
+                // An end says so again.
+                Some(None) | None => break,
+            }
+        }
+    }
+}
+
 /// The turn of one who asks. If it was closed meanwhile, what it has goes with its turn.
 struct Closing<'a, S> {
     place: MutexGuard<'a, Option<Open<S>>>,
@@ -99,18 +116,7 @@ impl<T, S: Stream<Item = Result<T>> + Unpin> Batches<S> {
                 return Ok(None);
             }
         };
-        // From here on nothing waits: what is taken is handed over.
-        while batch.len() < most {
-            match open.stream.next().now_or_never() {
-                Some(Some(Ok(item))) => batch.push(item),
-                Some(Some(Err(error))) => {
-                    open.failed = Some(error);
-                    break;
-                }
-                // An end says so again.
-                Some(None) | None => break,
-            }
-        }
+        open.fill(most, &mut batch);
         Ok(Some(batch))
     }
 

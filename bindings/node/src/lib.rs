@@ -6,6 +6,11 @@
 //! buffer of its own ([`incoming`]) and, for events, one array buffer a batch ([`batch`]).
 //!
 //! Every export is guarded: a panic is `INTERNAL` ([`guard`]).
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    reason = "exports get what JavaScript passes, as it is"
+)]
 
 mod batch;
 mod bridge;

@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-tls", &["meshwire-proto", "meshwire-certificates"]),
     ("meshwire", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
     ("meshwire-embed", &["meshwire-proto", "meshwire"]),
+    ("meshwire-embed-model", &[]),
     ("meshwire-c", &["meshwire-embed"]),
     ("meshwire-node", &["meshwire-embed"]),
     ("meshwire-python", &["meshwire-embed"]),

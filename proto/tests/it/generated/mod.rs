@@ -78,15 +78,6 @@ fn the_checked_in_page_on_c_has_the_errors_that_the_catalogue_generates() {
     settle_part(&root().join("../docs/c.md"), "errors", &c::error_page(&errors));
 }
 
-/// The same for what stands in a page between two marks.
-fn settle_part(path: &Path, name: &str, content: &str) {
-    let page = std::fs::read_to_string(path).unwrap();
-    let (begin, end) = (format!("<!-- begin generated {name} -->\n"), format!("<!-- end generated {name} -->\n"));
-    let Some((before, rest)) = page.split_once(&begin) else { panic!("{} has no {begin}", path.display()) };
-    let Some((_, after)) = rest.split_once(&end) else { panic!("{} has no {end}", path.display()) };
-    settle(path, format!("{before}{begin}{content}{end}{after}"));
-}
-
 #[test]
 fn the_page_of_errors_says_what_each_door_says_of_each_kind() {
     let page = std::fs::read_to_string(root().join("../docs/errors.md")).unwrap();
