@@ -7,6 +7,8 @@
 //!
 //! Every export is guarded: a panic is `INTERNAL` ([`guard`]).
 
+#![allow(clippy::needless_pass_by_value, reason = "napi makes values of what JavaScript hands over")]
+
 mod batch;
 mod bridge;
 mod calls;
