@@ -137,6 +137,7 @@ impl Bridge {
 
     /// Begins to settle a delivery, or to extend its lease, with the gateway's word.
     #[napi]
+    #[allow(clippy::too_many_arguments, reason = "an object of them would be read field by field")]
     pub fn confirm(
         &mut self,
         tag: u32,

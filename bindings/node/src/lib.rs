@@ -12,6 +12,8 @@
     reason = "exports get what JavaScript passes, as it is"
 )]
 
+#![allow(clippy::needless_pass_by_value, reason = "napi makes values of what JavaScript hands over")]
+
 mod batch;
 mod bridge;
 mod calls;
