@@ -146,6 +146,8 @@ INTERRUPTED = """
 import os, signal, sys, threading, time
 from meshwire import sync
 url, topic, what = sys.argv[1:]
+# Whoever started this may have it ignore the signal, as a shell does in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 mesh = sync.connect(url)
 def never(request):
     time.sleep(30)
@@ -245,7 +247,7 @@ def test_the_process_ends_at_any_moment_and_what_was_published_is_flushed(gatewa
 
 
 def test_a_process_that_is_killed_in_the_middle_leaves_nothing_that_hangs(gateway, topic):
-    text = "import sys\nfrom meshwire import sync\nmesh = sync.connect(sys.argv[1])\nprint('up', flush=True)\nwhile True: mesh.publish(sys.argv[2], 1)"
+    text = "import signal, sys\nfrom meshwire import sync\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nmesh = sync.connect(sys.argv[1])\nprint('up', flush=True)\nwhile True: mesh.publish(sys.argv[2], 1)"
     for _ in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", text, gateway.url, topic], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
