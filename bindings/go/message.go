@@ -33,7 +33,7 @@ type Message struct {
 	Gap uint64
 
 	stored, expires int64
-	timeText        string
+	time            time.Time
 	count           uint32
 	attributes      []byte
 }
@@ -42,10 +42,7 @@ type Message struct {
 const noTime = math.MinInt64
 
 // Time is when it happened; zero: it does not say.
-func (m *Message) Time() time.Time {
-	at, _ := time.Parse(time.RFC3339Nano, m.timeText)
-	return at
-}
+func (m *Message) Time() time.Time { return m.time }
 
 // Stored is when the gateway stored it; zero of requests and replies.
 func (m *Message) Stored() time.Time { return at(m.stored) }
@@ -76,8 +73,14 @@ func (m *Message) Attributes() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		rest := reader{m.attributes}
 		for range m.count {
-			name := rest.text()
-			if !yield(name, rest.text()) {
+			kind, name := rest.small(), rest.text()
+			value := ""
+			if kind == timeAttribute {
+				value = canonical(rest.time())
+			} else {
+				value = rest.text()
+			}
+			if !yield(name, value) {
 				return
 			}
 		}
@@ -130,6 +133,25 @@ func (r *reader) text() string {
 	return unsafe.String(unsafe.SliceData(run), len(run))
 }
 
+func (r *reader) time() time.Time {
+	seconds := r.long()
+	return time.Unix(seconds, int64(r.small())).UTC()
+}
+
+// canonical is a time as CloudEvents has it, with as many groups of three digits as it needs.
+func canonical(at time.Time) string {
+	switch nanos := at.Nanosecond(); {
+	case nanos == 0:
+		return at.Format("2006-01-02T15:04:05Z")
+	case nanos%1e6 == 0:
+		return at.Format("2006-01-02T15:04:05.000Z")
+	case nanos%1e3 == 0:
+		return at.Format("2006-01-02T15:04:05.000000Z")
+	default:
+		return at.Format("2006-01-02T15:04:05.000000000Z")
+	}
+}
+
 // come is what only some messages have.
 type come struct {
 	remaining time.Duration
@@ -146,7 +168,14 @@ func (m *Message) take(r *reader) come {
 	m.count = r.small()
 	begin := r.bytes
 	for range m.count {
-		place := m.place(r.text())
+		kind, name := r.small(), r.text()
+		if kind == timeAttribute {
+			if at := r.time(); name == "time" {
+				m.time = at
+			}
+			continue
+		}
+		place := m.place(name)
 		if value := r.text(); place != nil {
 			*place = value
 		}
@@ -175,8 +204,6 @@ func (m *Message) place(name string) *string {
 		return &m.ContentType
 	case "dataschema":
 		return &m.DataSchema
-	case "time":
-		return &m.timeText
 	}
 	return nil
 }

@@ -448,20 +448,12 @@ func (c *Client) PublishBatch(ctx context.Context, topic string, items ...any) [
 		}
 		places = append(places, at)
 	}
-	var refused []native.Refusal
-	completion, err := c.wait(ctx, native.PublishBatch(c.mesh, topic, packed, len(places), &refused))
-	for _, refusal := range refused {
-		results[places[refusal.Tag]].Err = failed(refusal.Failure)
-	}
+	completion, err := c.wait(ctx, native.PublishBatch(c.mesh, topic, packed, len(places)))
 	if err != nil {
 		return all(err)
 	}
-	answers := native.TakeReceipts(completion.Value, completion.Count)
-	for _, at := range places {
-		if results[at].Err == nil && len(answers) > 0 {
-			results[at] = Result{Receipt{answers[0].Position, answers[0].Duplicate}, failed(answers[0].Failure)}
-			answers = answers[1:]
-		}
+	for at, answer := range native.TakeReceipts(completion.Value, completion.Count) {
+		results[places[at]] = Result{Receipt{answer.Position, answer.Duplicate}, failed(answer.Failure)}
 	}
 	return results
 }

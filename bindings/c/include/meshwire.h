@@ -443,7 +443,7 @@ typedef struct mw_record {
 
 // An event that was not published, and why.
 typedef struct mw_refusal {
-  // Of the event: its tag, or its place in a batch.
+  // The tag of the event.
   uint64_t tag;
   // The number of its error.
   int code;
@@ -825,8 +825,7 @@ int mw_publish_packed(struct mw_client *mesh,
                       struct mw_error **err);
 
 // Begins to publish many events as mw_publish_batch_start does: `packed` has `count` of them one behind the other, as data of MW_PACKED
-// is. What is wrong with one of them beforehand is put into `refused`, which has `count` places, by its place from 0; the completion, of
-// kind MW_RECEIPTS, has results for the others alone, in order.
+// is. What is wrong with one of them is in its result alone.
 int mw_publish_batch_packed(struct mw_client *mesh,
                             const char *topic,
                             const uint8_t *packed,
@@ -835,8 +834,6 @@ int mw_publish_batch_packed(struct mw_client *mesh,
                             struct mw_queue *queue,
                             uint64_t tag,
                             struct mw_operation **operation,
-                            struct mw_refusal *refused,
-                            size_t *n,
                             struct mw_error **err);
 
 // Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
@@ -844,7 +841,8 @@ int mw_publish_batch_packed(struct mw_client *mesh,
 //
 // Numbers have their lowest byte first, texts and data stand behind their length of 4 bytes. A message is: position, attempt, gap,
 // stored_ms, expires_at_ms, remaining_ms, number (8 bytes each), wants_stream (4); topic, id, source, type; how many attributes there are
-// else (4), and of each name and canonical text; the kind of the data (4), and the data.
+// else (4), and of each one of mw_attribute_kind (4), its name, and its canonical text; of MW_ATTRIBUTE_TIME in place of that seconds since
+// 1970 (8) and nanoseconds (4); the kind of the data (4), and the data.
 int mw_pack(int kind,
             const size_t *things,
             size_t count,

@@ -9,6 +9,7 @@ use meshwire_embed::{Ask, AttributeValue, Draft, Result, Room, TimedEvent};
 use crate::border::{bytes, done, give_error, invalid, mw_error, number, place, put, text};
 use crate::client::{held, mw_client};
 use crate::completion::mw_kind;
+use crate::event::mw_attribute_kind;
 use crate::hooks;
 use crate::message::{MW_NO_TIME, Message, data_of};
 use crate::queue::{begin, mw_operation, mw_queue, with_queue};
@@ -18,7 +19,7 @@ use crate::values::{Value, deliveries, values};
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct mw_refusal {
-    /// Of the event: its tag, or its place in a batch.
+    /// The tag of the event.
     pub tag: u64,
     /// The number of its error.
     pub code: c_int,
@@ -166,8 +167,7 @@ pub unsafe extern "C" fn mw_publish_packed(
 }
 
 /// Begins to publish many events as mw_publish_batch_start does: `packed` has `count` of them one behind the other, as data of MW_PACKED
-/// is. What is wrong with one of them beforehand is put into `refused`, which has `count` places, by its place from 0; the completion, of
-/// kind MW_RECEIPTS, has results for the others alone, in order.
+/// is. What is wrong with one of them is in its result alone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_publish_batch_packed(
     mesh: *mut mw_client,
@@ -178,30 +178,19 @@ pub unsafe extern "C" fn mw_publish_batch_packed(
     queue: *mut mw_queue,
     tag: u64,
     operation: *mut *mut mw_operation,
-    refused: *mut mw_refusal,
-    n: *mut usize,
     err: *mut *mut mw_error,
 ) -> c_int {
     done("publish", err, || {
-        place("publish", "n", n)?;
-        place("publish", "refused", refused)?;
         let client = held("publish", mesh)?.client;
         // SAFETY: a text of the program's.
         let topic = unsafe { text("publish", "topic", topic) }?;
         // SAFETY: bytes of the program's.
         let mut packed = Unpack::new(unsafe { bytes("publish", packed, len) }?);
-        let mut refused = Refused { place: refused, count: 0 };
-        let mut events: Vec<TimedEvent> = Vec::new();
-        for at in 0..count {
+        let mut events: Vec<Result<TimedEvent>> = Vec::new();
+        for _ in 0..count {
             let event = packed.event()?;
-            match event.and_then(|draft| hooks::published(&client, topic, draft)?.finish()) {
-                Ok(event) => events.push(event),
-                // SAFETY: the program says that there are so many places.
-                Err(error) => unsafe { refused.put(at as u64, error) },
-            }
+            events.push(event.and_then(|draft| hooks::published(&client, topic, draft)?.finish()));
         }
-        // SAFETY: the program's place for it.
-        unsafe { n.write(refused.count) };
         let ask = Ask::PublishBatch { topic: topic.to_owned(), events };
         // SAFETY: the program's place for it.
         unsafe { begin("publish", queue, tag, operation, |queue| client.begin(ask, queue, tag)) }
@@ -233,6 +222,13 @@ impl Pack {
         self.bytes(&number.to_le_bytes());
     }
 
+    /// Puts a number where one was put before.
+    fn set(&mut self, place: usize, number: u32) {
+        let end = std::mem::replace(&mut self.at, place);
+        self.small(number);
+        self.at = end;
+    }
+
     fn run(&mut self, bytes: &[u8]) {
         // An event of 4 GiB cannot come.
         self.small(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
@@ -258,17 +254,36 @@ impl Pack {
         self.text(event.id());
         self.text(event.source());
         self.text(event.kind());
-        self.small(u32::try_from(event.attributes().count()).unwrap_or(u32::MAX));
+        let place = self.at;
+        self.small(0);
+        let mut count = 0;
         for (name, value) in event.attributes() {
-            self.text(name);
-            self.text(&canonical(&value));
+            count += 1;
+            match value {
+                // To write a time down costs as much as all the rest of an event, and few look at it.
+                AttributeValue::Timestamp(time) if YEARS.contains(&time.seconds) => {
+                    self.small(mw_attribute_kind::MW_ATTRIBUTE_TIME as u32);
+                    self.text(name);
+                    self.long(time.seconds);
+                    self.small(time.nanos.cast_unsigned());
+                }
+                value => {
+                    self.small(mw_attribute_kind::MW_ATTRIBUTE_TEXT as u32);
+                    self.text(name);
+                    self.text(&canonical(&value));
+                }
+            }
         }
+        self.set(place, count);
         let data = data_of(&event);
         self.small(data.kind.cast_unsigned());
         self.run(event.data().bytes());
         Ok(())
     }
 }
+
+/// Seconds of the years that have four digits, whose canonical text is the same everywhere.
+const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 fn canonical<'a>(value: &'a AttributeValue<'_>) -> Cow<'a, str> {
     match value {
@@ -284,7 +299,8 @@ fn canonical<'a>(value: &'a AttributeValue<'_>) -> Cow<'a, str> {
 ///
 /// Numbers have their lowest byte first, texts and data stand behind their length of 4 bytes. A message is: position, attempt, gap,
 /// stored_ms, expires_at_ms, remaining_ms, number (8 bytes each), wants_stream (4); topic, id, source, type; how many attributes there are
-/// else (4), and of each name and canonical text; the kind of the data (4), and the data.
+/// else (4), and of each one of mw_attribute_kind (4), its name, and its canonical text; of MW_ATTRIBUTE_TIME in place of that seconds since
+/// 1970 (8) and nanoseconds (4); the kind of the data (4), and the data.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_pack(
     kind: c_int,

@@ -97,6 +97,7 @@ func TestWhatIsWrongIsAnErrorThatSaysWhat(t *testing.T) {
 		"utf":          publish(to, "x", meshwire.Subject("\xff")),
 		"text utf":     publish(to, "\xff"),
 		"name":         publish(to, "x", meshwire.Extension("Upper", "x")),
+		"own place":    publish(to, "x", meshwire.Extension("id", "x")),
 		"kind":         publish(to, "x", meshwire.Extension("half", 0.5)),
 		"integer":      publish(to, "x", meshwire.Extension("large", math.MaxInt64)),
 		"integer 32":   publish(to, "x", meshwire.Extension("large", int64(math.MinInt32)-1)),

@@ -112,8 +112,8 @@ static int gw_publish_packed(handle mesh, const uint8_t *events, size_t len, siz
   return mw_publish_packed(MESH, events, len, count, QUEUE, (mw_refusal *)refused, n, ERR);
 }
 static int gw_publish_batch(handle mesh, const char *topic, const uint8_t *events, size_t len, size_t count,
-                            handle queue, uint64_t tag, handle *op, gw_refusal *refused, size_t *n, handle *err) {
-  return mw_publish_batch_packed(MESH, topic, events, len, count, QUEUE, tag, OP, (mw_refusal *)refused, n, ERR);
+                            handle queue, uint64_t tag, handle *op, handle *err) {
+  return mw_publish_batch_packed(MESH, topic, events, len, count, QUEUE, tag, OP, ERR);
 }
 static int gw_publish_admit(handle mesh, const char *topic, const void *event, size_t len, handle queue, uint64_t tag,
                             handle *op, handle *err) {

@@ -5,7 +5,7 @@
  * - What a function gives through `T **` is the program's, and is freed by the function that its type names. Used again after that, it is
  *   MW_INVALID; in a child of fork it is MW_CLOSED, and a new client works there.
  * - Texts that are passed end with a zero and are UTF-8; they and data are read before the function returns.
- * - Functions named mw_..._start begin a call: exactly one completion of it comes to the queue, unless the function itself fails.
+ * - Functions named mw_..._start that take a queue begin a call: exactly one completion of it comes to the queue, unless the function itself fails.
  * - Any thread may call any function. No thread of the library calls the program.
  * - Durations in options are as "500ms", "30s", "10m"; docs/options.md has all options.
  */
@@ -228,7 +228,7 @@ typedef enum mw_level {
   MW_LEVEL_ERROR = 4,
 } mw_level;
 
-// Deliveries in a completion. Take them with mw_batch_take, or free it: then they come again when their ack wait has passed.
+// Deliveries in a completion. Take them with mw_batch_take, or free it: then they come again at once.
 typedef struct mw_batch mw_batch;
 
 // A client of one gateway: publishes, subscribes, and stays connected. Any thread may use it. Made by mw_connect, ended by mw_close.
@@ -413,8 +413,10 @@ typedef struct mw_request_handler {
   void (*drop)(void *ctx);
 } mw_request_handler;
 
-// Functions that see what a client does, on the thread that makes the call. All but `ctx` may be NULL.
+// Functions that see what a client does, on the thread that makes the call: begin with MW_HOOKS_INIT. All may be NULL.
 typedef struct mw_hooks {
+  // Of this struct.
+  size_t size;
   // What the functions get first.
   void *ctx;
   // Before an event is published: it may be added to with mw_draft_set. Something else than 0 refuses it, with MW_INVALID.
@@ -441,7 +443,7 @@ typedef struct mw_record {
 
 // An event that was not published, and why.
 typedef struct mw_refusal {
-  // Of the event: its tag, or its place in a batch.
+  // The tag of the event.
   uint64_t tag;
   // The number of its error.
   int code;
@@ -656,7 +658,8 @@ int mw_flush_start(struct mw_client *mesh,
                    struct mw_error **err);
 
 // Finishes what is in flight, at the latest when the deadline has passed (negative: 30 s), and ends the client: publishes get their
-// answers, handlers end, settles are sent. MW_TIMEOUT: something was left. The pointer stays until mw_close.
+// answers, handlers end, settles are sent. MW_TIMEOUT: something was left, also deliveries in a queue that nobody took: free it before.
+// MW_INVALID in a handler of mw_consume or mw_serve, which would wait for itself. The pointer stays until mw_close.
 int mw_drain(struct mw_client *mesh,
              int64_t deadline_ms,
              struct mw_error **err);
@@ -674,8 +677,8 @@ int mw_drain_start(struct mw_client *mesh,
 int mw_close(struct mw_client *mesh,
              int64_t deadline_ms);
 
-// Reads deliveries: `messages`, whose first has its size set, gets one for each. Those that stand for nothing fail the call, and none is
-// read.
+// Reads deliveries: `messages`, whose first has its size set, gets one for each. The call fails at the first that stands for
+// nothing.
 int mw_read(struct mw_delivery *const *batch,
             size_t count,
             struct mw_message *messages,
@@ -784,8 +787,10 @@ int mw_serve(struct mw_client *mesh,
              struct mw_request_handler handler,
              struct mw_error **err);
 
-// Sets the hooks of a client, once.
-int mw_set_hooks(struct mw_client *mesh, struct mw_hooks hooks, struct mw_error **err);
+// Sets the hooks of a client, once. They are copied; `drop` is called when the client is closed, or could not be given them.
+int mw_set_hooks(struct mw_client *mesh,
+                 const struct mw_hooks *hooks,
+                 struct mw_error **err);
 
 // Keeps from now on what the library logs at one of mw_level and above, for mw_logs_dispatch: for the whole process, and once. At most
 // 1,024 records wait; more push out the oldest.
@@ -815,8 +820,7 @@ int mw_publish_packed(struct mw_client *mesh,
                       struct mw_error **err);
 
 // Begins to publish many events as mw_publish_batch_start does: `packed` has `count` of them one behind the other, as data of MW_PACKED
-// is. What is wrong with one of them beforehand is put into `refused`, which has `count` places, by its place from 0; the completion, of
-// kind MW_RECEIPTS, has results for the others alone, in order.
+// is. What is wrong with one of them is in its result alone.
 int mw_publish_batch_packed(struct mw_client *mesh,
                             const char *topic,
                             const uint8_t *packed,
@@ -825,8 +829,6 @@ int mw_publish_batch_packed(struct mw_client *mesh,
                             struct mw_queue *queue,
                             uint64_t tag,
                             struct mw_operation **operation,
-                            struct mw_refusal *refused,
-                            size_t *n,
                             struct mw_error **err);
 
 // Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
@@ -834,7 +836,8 @@ int mw_publish_batch_packed(struct mw_client *mesh,
 //
 // Numbers have their lowest byte first, texts and data stand behind their length of 4 bytes. A message is: position, attempt, gap,
 // stored_ms, expires_at_ms, remaining_ms, number (8 bytes each), wants_stream (4); topic, id, source, type; how many attributes there are
-// else (4), and of each name and canonical text; the kind of the data (4), and the data.
+// else (4), and of each one of mw_attribute_kind (4), its name, and its canonical text; of MW_ATTRIBUTE_TIME in place of that seconds since
+// 1970 (8) and nanoseconds (4); the kind of the data (4), and the data.
 int mw_pack(int kind,
             const size_t *things,
             size_t count,
@@ -1094,8 +1097,8 @@ int mw_next_start(struct mw_subscription *sub,
                   struct mw_operation **operation,
                   struct mw_error **err);
 
-// Moves the deliveries of a batch into `deliveries`, which has room for `most`, and frees it; `n` gets how many. Those beyond are as if
-// they were freed.
+// Moves the deliveries of a batch into `deliveries`, which has room for `most`, and frees it; `n` gets how many. Those beyond come
+// again at once; those whose lease was lost meanwhile are left out.
 int mw_batch_take(struct mw_batch *batch,
                   struct mw_delivery **deliveries,
                   size_t most,
@@ -1218,8 +1221,8 @@ bool mw_request_attribute_at(const struct mw_request *of, size_t index, struct m
 // The handler of a job has ended, with one of mw_handled: frees the job. `why` may be NULL.
 int mw_job_end(struct mw_job *of, int how, int64_t delay_ms, const char *why, struct mw_error **err);
 
-// Stops all that the client consumes and serves, from any thread, also from a handler: mw_consume and mw_serve return when the handlers
-// that run have ended.
+// Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
+// handlers that run have ended, and those that are called later return at once.
 int mw_stop(struct mw_client *mesh,
             struct mw_error **err);
 
@@ -1232,6 +1235,9 @@ int mw_stop(struct mw_client *mesh,
 /** Attributes with nothing said. */
 #define MW_PUBLISH_OPTS_INIT \
   { sizeof(mw_publish_opts), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0 }
+
+/** No hooks. */
+#define MW_HOOKS_INIT { sizeof(mw_hooks), NULL, NULL, NULL, NULL, NULL }
 
 /** An empty message, to be filled by mw_read and its like. */
 static inline mw_message mw_message_new(void) {

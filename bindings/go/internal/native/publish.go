@@ -5,7 +5,7 @@ import "C"
 
 import "unsafe"
 
-// Refusal is an event that was not published, by its tag or its place.
+// Refusal is an event that was not published, by its tag.
 type Refusal struct {
 	Tag     uint64
 	Failure *Failure
@@ -39,22 +39,18 @@ func PublishPacked(mesh Handle, events []byte, count int, q *Queue) ([]Refusal, 
 	return refusals(places[:n]), end(code, err)
 }
 
-// PublishBatch begins to publish events as one batch. Those that are refused have no result.
-func PublishBatch(mesh Handle, topic string, events []byte, count int, refused *[]Refusal) Begin {
+// PublishBatch begins to publish events as one batch, each of which has a result.
+func PublishBatch(mesh Handle, topic string, events []byte, count int) Begin {
 	return func(q *Queue, tag uint64) (Handle, *Failure) {
 		to, failure := text("publish", "topic", topic)
 		if failure != nil {
 			return 0, failure
 		}
 		defer free(to)
-		places := make([]C.gw_refusal, count+1)
-		var n C.size_t
-		op, failure := begun(func(op, err *C.handle) C.int {
+		return begun(func(op, err *C.handle) C.int {
 			return C.gw_publish_batch(C.handle(mesh), to, first(events), C.size_t(len(events)), C.size_t(count), q.handle,
-				C.uint64_t(tag), op, unsafe.SliceData(places), &n, err)
+				C.uint64_t(tag), op, err)
 		})
-		*refused = refusals(places[:n])
-		return op, failure
 	}
 }
 

@@ -1,0 +1,3 @@
+module bench-run
+
+go 1.24
