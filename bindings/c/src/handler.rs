@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
+use std::sync::PoisonError;
 
 use meshwire_embed::{Handled, Result};
 
 use crate::border::{done, invalid, mw_error, run};
-use crate::client::mw_client;
+use crate::client::{held, mw_client};
 use crate::hooks;
 use crate::message::Message;
 use crate::pieces::{Piece, pieces_of};
@@ -160,4 +161,11 @@ fn end_request(pointer: *mut mw_request, said: c_int) -> Result<()> {
         Ok(Value::Inquiry(inquiry)) => inquiry.fail(format!("the handler gave {said}")),
         _ => Ok(()),
     }
+}
+
+/// Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
+/// handlers that run have ended, and those that are called later return at once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_stop(mesh: *mut mw_client, err: *mut *mut mw_error) -> c_int {
+    done("stop", err, || held("stop", mesh)?.running.lock().unwrap_or_else(PoisonError::into_inner).stop())
 }

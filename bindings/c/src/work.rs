@@ -415,10 +415,3 @@ pub unsafe extern "C" fn mw_job_end(
         end(job, handled)
     })
 }
-
-/// Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
-/// handlers that run have ended, and those that are called later return at once.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mw_stop(mesh: *mut mw_client, err: *mut *mut mw_error) -> c_int {
-    done("stop", err, || held("stop", mesh)?.running.lock().unwrap_or_else(PoisonError::into_inner).stop())
-}
