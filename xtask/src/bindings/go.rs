@@ -88,6 +88,7 @@ impl Binding for Go {
         sum.add(play(shop, &room, &[], "suite")?);
         sum.add(play(shop, &room, &["-race", "-skip=Page|API"], "suite with the race detector")?);
         let programs = room.join("programs");
+        std::fs::create_dir_all(&programs).context("no folder for the examples can be made")?;
         let mut build = go(shop, &room);
         shop.must(build.arg("build").arg("-o").arg(&programs).arg("./...").current_dir(room.join("examples")))?;
         sum.add(stories::compare(shop, "go", |name| Command::new(programs.join(name)))?);
