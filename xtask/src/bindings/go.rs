@@ -164,9 +164,8 @@ fn without_cgo(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
 
 /// The same against the shared library of the C package.
 fn dynamic(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
-    if !shop.dist.join("c").is_dir() {
-        c::C.package(shop)?;
-    }
+    // What lies there may be of another build than the archive.
+    c::C.package(shop)?;
     let installed = room.join("usr");
     c::tree(&shop.dist.join("c"), &installed)?;
     let mut command = go(shop, room);
