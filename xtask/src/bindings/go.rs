@@ -88,6 +88,7 @@ impl Binding for Go {
         sum.add(play(shop, &room, &[], "suite")?);
         sum.add(play(shop, &room, &["-race", "-skip=Page|API"], "suite with the race detector")?);
         let programs = room.join("programs");
+        std::fs::create_dir_all(&programs).context("no folder for the examples can be made")?;
         let mut build = go(shop, &room);
         shop.must(build.arg("build").arg("-o").arg(&programs).arg("./...").current_dir(room.join("examples")))?;
         sum.add(stories::compare(shop, "go", |name| Command::new(programs.join(name)))?);
@@ -163,9 +164,8 @@ fn without_cgo(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
 
 /// The same against the shared library of the C package.
 fn dynamic(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
-    if !shop.dist.join("c").is_dir() {
-        c::C.package(shop)?;
-    }
+    // What lies there may be of another build than the archive.
+    c::C.package(shop)?;
     let installed = room.join("usr");
     c::tree(&shop.dist.join("c"), &installed)?;
     let mut command = go(shop, room);
