@@ -787,6 +787,11 @@ int mw_serve(struct mw_client *mesh,
              struct mw_request_handler handler,
              struct mw_error **err);
 
+// Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
+// handlers that run have ended, and those that are called later return at once.
+int mw_stop(struct mw_client *mesh,
+            struct mw_error **err);
+
 // Sets the hooks of a client, once. They are copied; `drop` is called when the client is closed, or could not be given them.
 int mw_set_hooks(struct mw_client *mesh,
                  const struct mw_hooks *hooks,
@@ -1220,11 +1225,6 @@ bool mw_request_attribute_at(const struct mw_request *of, size_t index, struct m
 
 // The handler of a job has ended, with one of mw_handled: frees the job. `why` may be NULL.
 int mw_job_end(struct mw_job *of, int how, int64_t delay_ms, const char *why, struct mw_error **err);
-
-// Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
-// handlers that run have ended, and those that are called later return at once.
-int mw_stop(struct mw_client *mesh,
-            struct mw_error **err);
 
 #ifdef __cplusplus
 }  // extern "C"
