@@ -55,6 +55,14 @@ pub(crate) fn command(workspace: &Workspace) -> Command {
     command
 }
 
+/// The runner with testees whose client makes the mistakes that each of them must be caught with.
+pub(crate) fn planted(workspace: &Workspace, planted: &Workspace, testees: &[&str]) -> Command {
+    let mut command = command(workspace);
+    command.arg("--planted").arg("--testees-in").arg(planted.built(Profile::Dev, ""));
+    command.args(testees.iter().flat_map(|name| ["--testee", name]));
+    command
+}
+
 /// Passed, failed and skipped of a runner's last line.
 pub(crate) fn totals(line: &str) -> Option<(u32, u32, u32)> {
     let number = |word: &str| {

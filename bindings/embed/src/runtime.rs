@@ -38,6 +38,16 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
 }
 
+fn on_thread_start() {
+    signals::leave_alone();
+    #[cfg(feature = "planted")]
+    {
+        use meshwire::session::defect::{Defect, set};
+
+        set(std::env::var("MESHWIRE_PLANTED").ok().as_deref().and_then(Defect::named));
+    }
+}
+
 impl Running {
     /// Starts the runtime, unless there is one.
     ///
@@ -50,7 +60,7 @@ impl Running {
             None => Builder::new_multi_thread()
                 .worker_threads(threads())
                 .thread_name("meshwire")
-                .on_thread_start(signals::leave_alone)
+                .on_thread_start(on_thread_start)
                 .enable_all()
                 .build()
                 .map_err(|error| {

@@ -23,7 +23,7 @@ use crate::process::Log;
 use crate::test::Outcome;
 use crate::workspace::Workspace;
 
-pub(crate) use programs::{Players, installed, ready, testees};
+pub(crate) use programs::{Players, installed, plant, ready, testees};
 pub(crate) use suites::{run, test};
 
 /// How the native parts are built.
@@ -62,9 +62,15 @@ pub(crate) struct Shop<'a> {
     pub(crate) dist: PathBuf,
     /// Also what takes long: under sanitizers and valgrind.
     pub(crate) all: bool,
+    /// With the mistake that `MESHWIRE_PLANTED` names.
+    pub(crate) planted: bool,
 }
 
-impl Shop<'_> {
+impl<'a> Shop<'a> {
+    pub(crate) fn open(workspace: &'a Workspace, log: &'a mut Log, quality: Quality) -> Self {
+        Self { workspace, log, quality, dist: dist(workspace, quality), all: false, planted: false }
+    }
+
     /// An empty folder below the dist folder, for the package of this language.
     pub(crate) fn shelf(&self, language: &str) -> anyhow::Result<PathBuf> {
         empty(&self.dist.join(language))
@@ -180,7 +186,11 @@ fn build(shop: &mut Shop<'_>) -> anyhow::Result<()> {
     let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
     for name in ALL.iter().flat_map(|binding| binding.crates()) {
         command.args(["-p", name]);
+        if shop.planted {
+            command.args(["--features", &format!("{name}/planted")]);
+        }
     }
+    command.env("CARGO_TARGET_DIR", &shop.workspace.target);
     shop.must(&mut command).map(|_| ())
 }
 
@@ -203,7 +213,7 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     }
     let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
     let bindings = named(&names)?;
-    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality), all: false };
+    let mut shop = Shop::open(workspace, &mut log, quality);
     build(&mut shop)?;
     for binding in bindings {
         if let Some(needs) = missing(binding) {

@@ -54,6 +54,9 @@ impl Binding for Python {
         command.args(["build", "--profile", shop.quality.profile(), "--strip", "--out"]).arg(shelf);
         command.arg("--manifest-path").arg(shop.workspace.root.join("bindings/python/Cargo.toml"));
         command.env("CARGO_TARGET_DIR", &shop.workspace.target);
+        if shop.planted {
+            command.args(["--features", "planted"]);
+        }
         if shop.quality == Quality::Dev {
             // Installed here and nowhere else.
             command.args(["--compatibility", "linux"]);
