@@ -96,18 +96,25 @@ fn fields(api: &mut Api, of: &str, inner: &str) {
             continue;
         }
         let field = std::mem::take(&mut whole).trim().to_owned();
-        let mut named = field.split(", ").peekable();
-        let first_is_method = word(&field).len() < field.find([' ', '(']).map_or(0, |end| end + 1) && field.contains('(');
-        if first_is_method || !field.contains(", ") {
-            if !field.is_empty() {
-                api.add(format!("{of}.{}", word(field.trim_start_matches('*'))), &field);
+        let name = word(&field);
+        let is_method = field.get(name.len()..).is_some_and(|rest| rest.starts_with('('));
+        match field.split_once(' ') {
+            None if field.is_empty() => {}
+            _ if is_method => api.add(format!("{of}.{name}"), &field),
+            // What is embedded has no name of its own.
+            None => api.add(format!("{of}.({})", field.trim_start_matches('*')), &field),
+            Some(_) => {
+                // The last of several names has the type behind it.
+                let mut rest = field.as_str();
+                let mut names = vec![];
+                while let Some((name, more)) = rest.split_once(", ").filter(|(name, _)| !name.contains(' ')) {
+                    names.push(name);
+                    rest = more;
+                }
+                let (name, ty) = rest.split_once(' ').unwrap_or((rest, ""));
+                names.push(name);
+                names.iter().for_each(|name| api.add(format!("{of}.{name}"), format!("{name} {}", ty.trim())));
             }
-            continue;
-        }
-        let ty = field.rsplit(", ").next().and_then(|last| last.split_once(' ')).map_or("", |(_, ty)| ty.trim());
-        while let Some(name) = named.next() {
-            api.add(format!("{of}.{}", word(name)), format!("{} {ty}", word(name)));
-            let _ = named.peek();
         }
     }
 }

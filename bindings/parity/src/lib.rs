@@ -5,9 +5,10 @@
 
 mod api;
 mod c;
+mod catalogue;
 mod go;
 mod node;
-
+mod page;
 mod python;
 mod rust;
 mod source;
@@ -16,8 +17,9 @@ mod table;
 use std::path::Path;
 
 pub use api::Api;
-
-pub use table::{LANGUAGES, Language};
+pub use catalogue::Catalogue;
+pub use page::page;
+pub use table::{LANGUAGES, Language, Parity};
 
 /// Reads the API of a language from the sources below the root of the workspace. `None`: the program that reads it is not there.
 ///

@@ -71,7 +71,8 @@ fn add_member(api: &mut Api, of: &str, member: &str) {
     if ["private ", "protected "].iter().any(|hidden| member.starts_with(hidden)) {
         return;
     }
-    let name = name_of(member.strip_prefix("readonly ").unwrap_or(member));
+    let bare = ["static ", "readonly "].iter().find_map(|word| member.strip_prefix(word)).unwrap_or(member);
+    let name = name_of(bare);
     api.add(format!("{of}.{name}"), member);
 }
 

@@ -120,6 +120,12 @@ impl Event {
         self.attribute("datacontenttype", content_type.into())
     }
 
+    /// Sets `dataschema`, a URI.
+    #[must_use]
+    pub fn data_schema(self, uri: impl Into<String>) -> Self {
+        self.attribute("dataschema", AttributeValue::Uri(Cow::Owned(uri.into())))
+    }
+
     /// Sets any attribute but the four required ones.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue<'static>>) -> Self {
