@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -334,5 +335,34 @@ func TestTheProgramThatEnds(t *testing.T) {
 	default:
 		go mesh.Close()
 		end()
+	}
+}
+
+func TestEveryCountOfTheLibraryIsAField(t *testing.T) {
+	stats := must[meshwire.Stats](t)(connect(t).Stats())
+	fields := map[string]bool{}
+	for n, kind := 0, reflect.TypeOf(stats); n < kind.NumField(); n++ {
+		fields[kind.Field(n).Tag.Get("json")] = true
+	}
+	for name := range stats.All {
+		if !fields[name] {
+			t.Errorf("%s is no field of Stats", name)
+		}
+	}
+	if len(stats.All) < 20 || stats.Carrier != "tcp" {
+		t.Errorf("%+v", stats)
+	}
+}
+
+func TestTheLibraryReadsTheOptionsOfTheOfflineBuffer(t *testing.T) {
+	wrong := map[string]meshwire.ConnectOption{
+		"offline_max_bytes": meshwire.OfflineMaxBytes(1), "offline_max_age": meshwire.OfflineMaxAge(time.Millisecond),
+		"offline_sync": meshwire.OfflineSync("never"),
+	}
+	for name, option := range wrong {
+		_, err := meshwire.Connect(patience(t), gateway.URL, meshwire.Offline(""), option)
+		if !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

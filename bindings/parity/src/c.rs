@@ -43,9 +43,9 @@ fn header(text: &str) -> anyhow::Result<Api> {
                 members(&mut api, kind, name, inner).with_context(unknown)?;
             }
         } else {
-            let signature = statement.strip_prefix("static inline ").map_or(statement.as_str(), |inline| {
-                body(inline).map_or(inline, |(head, _)| head)
-            });
+            let signature = statement
+                .strip_prefix("static inline ")
+                .map_or(statement.as_str(), |inline| body(inline).map_or(inline, |(head, _)| head));
             let (before, _) = signature.split_once('(').with_context(unknown)?;
             api.add(before.rsplit([' ', '*']).next().with_context(unknown)?, signature);
         }

@@ -46,11 +46,11 @@ impl Catalogue {
     /// # Errors
     /// A file that cannot be read.
     pub fn read(root: &Path) -> anyhow::Result<Self> {
-        let text = |path: &str| {
-            std::fs::read_to_string(root.join(path)).with_context(|| format!("{path} cannot be read"))
-        };
+        let text =
+            |path: &str| std::fs::read_to_string(root.join(path)).with_context(|| format!("{path} cannot be read"));
         let table: Options = toml::from_str(&text("proto/options.toml")?)?;
-        let mut options: Vec<ClientOption> = table.option.into_iter().filter(|option| option.place == "client").collect();
+        let mut options: Vec<ClientOption> =
+            table.option.into_iter().filter(|option| option.place == "client").collect();
         // Those without a default that is a number or a text: the facade's lists have them all.
         let facade = text("bindings/embed/src/options.rs")?;
         for name in lists(&facade) {

@@ -42,7 +42,8 @@ fn types(api: &mut Api, text: &str, prefix: &str) -> anyhow::Result<()> {
             "type" if rest.starts_with('{') => {}
             "type" => {
                 let (_, meaning) = rest.split_once('=').with_context(|| format!("{name} has no meaning"))?;
-                let words: Option<Vec<&str>> = meaning.split('|').map(str::trim).filter(|one| !one.is_empty()).map(word).collect();
+                let words: Option<Vec<&str>> =
+                    meaning.split('|').map(str::trim).filter(|one| !one.is_empty()).map(word).collect();
                 match words {
                     Some(words) if words.len() > 1 => {
                         api.add(&*name, format!("type {name}"));

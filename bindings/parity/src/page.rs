@@ -29,7 +29,11 @@ pub fn page(parity: &Parity) -> String {
         }
         line(&mut out, &row.what, &row.cells);
     }
-    head(&mut out, "What is told", "Each of these has the same fields in every language. In C administration answers in JSON, with the names of [http-admin.md](http-admin.md).");
+    head(
+        &mut out,
+        "What is told",
+        "Each of these has the same fields in every language. In C administration answers in JSON, with the names of [http-admin.md](http-admin.md).",
+    );
     for record in &parity.records {
         line(&mut out, &record.what, &record.cells);
     }
@@ -43,7 +47,11 @@ pub fn page(parity: &Parity) -> String {
             }
         }
     }
-    head(&mut out, "Options", "Where C shows `\"name=...\"`, that is the text of the call's argument `options`. Go has `Option(name, value)` for all of them.");
+    head(
+        &mut out,
+        "Options",
+        "Where C shows `\"name=...\"`, that is the text of the call's argument `options`. Go has `Option(name, value)` for all of them.",
+    );
     for (name, cells) in &parity.options {
         line(&mut out, &format!("`{name}`"), cells);
     }
@@ -74,7 +82,13 @@ fn line(out: &mut String, what: &str, cells: &Cells) {
                 let items = items.iter().filter(|item| !item.starts_with('!'));
                 items.map(|item| format!("`{}`", shown(item))).collect::<Vec<_>>().join(", ")
             }
-            Some(Cell::Otherwise(words)) => if words.contains('`') { words.to_owned() } else { format!("*{words}*") },
+            Some(Cell::Otherwise(words)) => {
+                if words.contains('`') {
+                    words.to_owned()
+                } else {
+                    format!("*{words}*")
+                }
+            }
             Some(Cell::Absent(why)) => format!("- {why}"),
             None => String::new(),
         };
@@ -85,7 +99,9 @@ fn line(out: &mut String, what: &str, cells: &Cells) {
 
 /// A pattern as what it stands for: `Topic.*` is `Topic`, `*(name)` the keyword, `*.name` the member.
 fn shown(item: &str) -> &str {
-    let item = item.strip_suffix("::*").or_else(|| item.strip_suffix(".*")).or_else(|| item.strip_suffix("(*)")).unwrap_or(item);
-    let item = item.strip_prefix("*(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(item);
-    item.strip_prefix("*.").unwrap_or(item).trim_end_matches('*')
+    if let Some(keyword) = item.strip_prefix("*(") {
+        return keyword.trim_end_matches(')');
+    }
+    let member = item.strip_prefix("*.").unwrap_or(item);
+    ["::*", ".*", "(*)"].iter().find_map(|all| member.strip_suffix(all)).unwrap_or(member)
 }

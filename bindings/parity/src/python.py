@@ -126,6 +126,7 @@ def members(name, node, where, seen=()):
             is_property = isinstance(mark, ast.Name) and mark.id == "property"
             if one.name in ("__init__", "__new__"):
                 say(f"{name}.{one.name}", signature(one))
+                parameters(f"{name}.{one.name}", one, where)
             elif public(one.name):
                 say(f"{name}.{one.name}", signature(one))
                 if not is_property:

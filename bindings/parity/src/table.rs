@@ -211,7 +211,8 @@ fn is_meant(pattern: &str, name: &str) -> bool {
 
 /// How `meshwire.sync` calls what asyncio has.
 fn without_await(name: &str) -> String {
-    let plain = name.replace("__aenter__", "__enter__").replace("__aiter__", "__iter__").replace("__anext__", "__next__");
+    let plain =
+        name.replace("__aenter__", "__enter__").replace("__aiter__", "__iter__").replace("__anext__", "__next__");
     format!("sync.{plain}")
 }
 
@@ -235,7 +236,9 @@ impl Check<'_> {
     fn cells(&mut self, what: &str, cells: &Cells) {
         for language in LANGUAGES {
             match Cell::read(cells.of(language)) {
-                None => self.problems.push(format!("{what:?} says nothing for {language}: name an item, or say why there is none")),
+                None => self
+                    .problems
+                    .push(format!("{what:?} says nothing for {language}: name an item, or say why there is none")),
                 Some(Cell::Items(items)) => {
                     for item in items {
                         self.cover(language, item.trim_start_matches('!'), what);
@@ -262,7 +265,11 @@ impl Check<'_> {
             let of = twin.split(['.', '(']).nth(1).unwrap_or_default();
             if api.has(&twin) {
                 covered.insert(twin);
-            } else if what != BESIDES && api.has(&format!("sync.{of}")) && !name.starts_with("sync.") && !name.contains("__") {
+            } else if what != BESIDES
+                && api.has(&format!("sync.{of}"))
+                && !name.starts_with("sync.")
+                && !name.contains("__")
+            {
                 self.problems.push(format!("{what:?}: meshwire has {name}, and meshwire.sync has not"));
             }
         }
@@ -295,10 +302,16 @@ impl Check<'_> {
             let is_field = |name: &str| !name.contains("__") && !name.contains(".(");
             let mut fields = BTreeSet::new();
             for item in items {
-                for name in self.cover(language, item, &record.what).iter().filter(|name| is_field(name) && !is_besides(name)) {
+                for name in
+                    self.cover(language, item, &record.what).iter().filter(|name| is_field(name) && !is_besides(name))
+                {
                     if name.contains(['.', ':', '(']) {
                         fields.insert(one_name(name));
-                    } else if let Some(rest) = item.strip_suffix('*').and_then(|prefix| name.strip_prefix(prefix)).filter(|rest| !rest.is_empty()) {
+                    } else if let Some(rest) = item
+                        .strip_suffix('*')
+                        .and_then(|prefix| name.strip_prefix(prefix))
+                        .filter(|rest| !rest.is_empty())
+                    {
                         // A constant for each, all of one prefix.
                         fields.insert(one_name(rest));
                     }

@@ -171,7 +171,8 @@ impl Surface<'_> {
         self.api.add(name.clone(), print::header(item));
         for inner in &item.items {
             if let ImplItem::Type(one) = inner {
-                self.api.add(format!("{name}::{}", one.ident), format!("type {} = {}", one.ident, print::of_type(&one.ty)));
+                self.api
+                    .add(format!("{name}::{}", one.ident), format!("type {} = {}", one.ident, print::of_type(&one.ty)));
             }
         }
     }

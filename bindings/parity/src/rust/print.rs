@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use syn::punctuated::Punctuated;
 use syn::{
-    Attribute, File, Generics, Item, ItemEnum, ItemFn, ItemImpl, ItemStruct, ItemTrait, ItemType, Signature, Token, Type,
-    Variant, parse_quote,
+    Attribute, File, Generics, Item, ItemEnum, ItemFn, ItemImpl, ItemStruct, ItemTrait, ItemType, Signature, Token,
+    Type, Variant, parse_quote,
 };
 
 use crate::api::in_one_line;
@@ -16,7 +16,8 @@ fn print(item: Item) -> String {
 
 /// What of its attributes a caller notices.
 fn noticed(attributes: &[Attribute]) -> Vec<Attribute> {
-    let of_caller = |one: &&Attribute| ["cfg", "deprecated", "non_exhaustive"].iter().any(|name| one.path().is_ident(name));
+    let of_caller =
+        |one: &&Attribute| ["cfg", "deprecated", "non_exhaustive"].iter().any(|name| one.path().is_ident(name));
     attributes.iter().filter(of_caller).cloned().collect()
 }
 
@@ -31,7 +32,9 @@ pub(super) fn function(attributes: &[Attribute], signature: &Signature) -> Strin
 }
 
 pub(super) fn structure(item: &ItemStruct) -> String {
-    let mut bare: ItemStruct = parse_quote!(struct X;);
+    let mut bare: ItemStruct = parse_quote!(
+        struct X;
+    );
     (bare.attrs, bare.ident, bare.generics) = (noticed(&item.attrs), item.ident.clone(), item.generics.clone());
     print(Item::Struct(bare)).trim_end_matches(';').to_owned()
 }

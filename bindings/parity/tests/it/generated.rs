@@ -23,7 +23,10 @@ fn settle(path: &Path, content: &str) {
     let news: Vec<&str> = content.lines().filter(|line| !found.lines().any(|old| old == *line)).collect();
     let gone: Vec<&str> = found.lines().filter(|line| !content.lines().any(|new| new == *line)).collect();
     let path = path.display();
-    assert!(found == content, "{path} is not what its source says: new {news:#?}, gone {gone:#?}; if it is meant, run `cargo xtask gen`");
+    assert!(
+        found == content,
+        "{path} is not what its source says: new {news:#?}, gone {gone:#?}; if it is meant, run `cargo xtask gen`"
+    );
 }
 
 fn kept(language: Language) -> PathBuf {
