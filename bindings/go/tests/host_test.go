@@ -109,7 +109,14 @@ func TestHooksSeeAndAddToWhatIsPublishedAndDelivered(t *testing.T) {
 		t.Error(trace)
 	}
 	fine(t, d.AckConfirmed(ctx))
-	wanted := fmt.Sprint([]string{"publish " + to, "delivery 1", "ack_confirmed 1"})
+	// Its words are those of every language.
+	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ID("2")))
+	fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).NackAfter(time.Hour))
+	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ID("3")))
+	fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).Forget())
+	wanted := fmt.Sprint([]string{
+		"publish " + to, "delivery 1", "ack 1", "publish " + to, "delivery 2", "nack 2", "publish " + to, "delivery 3", "dropped 3",
+	})
 	if mu.Lock(); fmt.Sprint(seen) != wanted {
 		t.Error(seen)
 	}

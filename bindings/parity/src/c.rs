@@ -73,6 +73,8 @@ fn members(api: &mut Api, kind: &str, of: &str, inner: &str) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
     use super::header;
 
     #[test]

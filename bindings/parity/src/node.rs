@@ -79,6 +79,8 @@ fn add_member(api: &mut Api, of: &str, member: &str) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
     use super::types;
     use crate::api::Api;
 
