@@ -50,7 +50,7 @@ impl Draft {
                 self.typed = true;
                 self.event.data_content_type(value)
             }
-            "dataschema" => self.event.attribute("dataschema", AttributeValue::Uri(Cow::Owned(value.to_owned()))),
+            "dataschema" => self.event.data_schema(value),
             "time" => {
                 let time = AttributeValue::time(value).ok_or_else(|| {
                     let shown: String = value.chars().take(60).collect();

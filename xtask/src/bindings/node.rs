@@ -86,6 +86,7 @@ impl Binding for Node {
         copy(&of("bindings/node/test"), &room.join("test"))?;
         copy(&of("examples/node"), &room.join("examples"))?;
         std::fs::copy(of("docs/node.md"), room.join("node.md"))?;
+        std::fs::copy(of("bindings/parity/api/node.txt"), room.join("api.txt"))?;
         let mut run = Command::new("node");
         run.args(["--test", "--test-reporter=tap", "test/"]).current_dir(&room);
         run.env("MESHWIRE_BIN", shop.built("meshwire"));
