@@ -13,7 +13,7 @@ pub(crate) enum Mark {
     Fail(String),
     /// The trace is not the blessed one.
     Differs(String),
-    /// What the testee cannot do.
+    /// What the testee cannot do, because its host cannot.
     Skip(String),
     /// Failed, and is known to.
     Known(String),
@@ -27,7 +27,7 @@ impl Mark {
             Self::Pass => 'P',
             Self::Fail(_) => 'F',
             Self::Differs(_) => 'D',
-            Self::Skip(_) => 'S',
+            Self::Skip(_) => '-',
             Self::Known(_) => 'x',
             Self::Unexpected(_) => 'U',
         }
@@ -69,8 +69,7 @@ pub(crate) struct Row {
     pub(crate) logs: String,
 }
 
-pub(crate) const LEGEND: &str =
-    "P pass, F fail, D different from the blessed trace, S skipped, x known failure, U passes though listed as failing";
+pub(crate) const LEGEND: &str = "P pass, F fail, D different from the blessed trace, - its host cannot, x known failure, U passes though listed as failing";
 
 /// Rows by cell, columns by testee.
 pub(crate) fn table(rows: &[Row], testees: &[String]) -> String {
@@ -96,6 +95,18 @@ pub(crate) fn totals(rows: &[Row]) -> String {
     let failed = count(Mark::is_bad);
     let skipped = count(|mark| matches!(mark, Mark::Skip(_) | Mark::Known(_)));
     format!("{} passed, {failed} failed, {skipped} skipped", rows.len() - failed - skipped)
+}
+
+/// Testees whose host is said to keep them from more than a tenth of the cells.
+pub(crate) fn idle(rows: &[Row], testees: &[String]) -> Vec<String> {
+    let of = |testee: &String, is: fn(&Mark) -> bool| {
+        rows.iter().filter(|row| row.testee == *testee && is(&row.mark)).count()
+    };
+    let line = |testee: &String| {
+        let (cells, left) = (of(testee, |_| true), of(testee, |mark| matches!(mark, Mark::Skip(_))));
+        (left * 10 > cells).then(|| format!("{testee} leaves out {left} of {cells} cells: more than a tenth"))
+    };
+    testees.iter().filter_map(line).collect()
 }
 
 /// The cells that a testee is known to fail: lines `CELL: REASON`.
@@ -157,7 +168,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mark, Row, junit, table, totals};
+    use super::{Mark, Row, idle, junit, table, totals};
 
     fn row(id: &str, mark: Mark) -> Row {
         Row {
@@ -175,6 +186,16 @@ mod tests {
         let rows = [row("a/b/log", Mark::Pass), row("c/d/peer", Mark::Fail("x".to_owned()))];
         assert_eq!(table(&rows, &["rust".to_owned()]), "          rust\na/b/log   P\nc/d/peer  F\n");
         assert_eq!(totals(&rows), "1 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn a_testee_may_leave_out_a_tenth_of_the_cells_and_no_more() {
+        let rows = |left: usize| -> Vec<Row> {
+            (0..20).map(|n| row("a", if n < left { Mark::Skip("x".to_owned()) } else { Mark::Pass })).collect()
+        };
+        let names = ["rust".to_owned()];
+        assert_eq!(idle(&rows(2), &names), Vec::<String>::new());
+        assert_eq!(idle(&rows(3), &names), ["rust leaves out 3 of 20 cells: more than a tenth"]);
     }
 
     #[test]

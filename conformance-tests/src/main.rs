@@ -40,7 +40,7 @@ use anyhow::{Context as _, ensure};
 use clap::Parser;
 
 use case::{Case, Cell};
-use grid::{LEGEND, Mark, Row, junit, table, totals};
+use grid::{LEGEND, Mark, Row, idle, junit, table, totals};
 use run::{Folders, Run};
 use testee::Program;
 use transport::Transport;
@@ -148,8 +148,12 @@ fn run(options: &Options) -> anyhow::Result<bool> {
     for line in &shares {
         println!("{line}");
     }
+    let idle = idle(&rows, &names);
+    for line in &idle {
+        println!("{line}");
+    }
     println!("{} cases; {}", cases.len(), totals(&rows));
-    Ok(!rows.iter().any(|row| row.mark.is_bad()))
+    Ok(idle.is_empty() && !rows.iter().any(|row| row.mark.is_bad()))
 }
 
 /// The cells of a case; with one store the last of them, which is that of the log.

@@ -2,17 +2,20 @@
 
 use std::process::Command;
 
+use crate::bindings;
 use crate::process::show;
 use crate::workspace::{Profile, Workspace};
 
 /// What carries sessions beside TCP.
 const OTHERS: [&str; 7] = ["tcps", "grpc", "grpcs", "ws", "wss", "http", "https"];
 
-/// What is run when nothing else is asked for: the cases, over TCP and one other transport or `all`; the cases with a
-/// wrong expectation each; and every planted defect with the cases that must catch it.
-pub(crate) fn runs(commit: &str, all: bool) -> [Vec<&'static str>; 3] {
-    let played =
+/// What is run when nothing else is asked for: the cases with every testee, over TCP and one other transport or `all`; the cases with
+/// a wrong expectation each, and every planted defect with the cases that must catch it, both with the client of this workspace.
+pub(crate) fn runs(commit: &str, all: bool, testees: &[&'static str]) -> [Vec<&'static str>; 3] {
+    let mut played =
         if all { vec!["--transport", "all"] } else { vec!["--transport", "tcp", "--transport", other(commit)] };
+    played.extend(["--testee", "rust"]);
+    played.extend(testees.iter().flat_map(|name| ["--testee", *name]));
     [played, vec!["--spoil"], vec!["--planted"]]
 }
 
@@ -22,17 +25,24 @@ fn other(commit: &str) -> &'static str {
     OTHERS.get(prefix % OTHERS.len()).unwrap_or(&"tcps")
 }
 
-/// Builds what the runner starts, and hands over to it.
+/// Builds and installs what the runner starts, and hands over to it.
 pub(crate) fn conformance(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<bool> {
     // The whole workspace, as `test` builds it, so that cargo keeps one set of features.
     if !show(&mut workspace.cargo(&["build", "--quiet", "--workspace", "--all-targets"]))? {
         return Ok(false);
     }
+    let is_ours = arguments.iter().all(|word| !word.starts_with("--testee")) || arguments.ends_with(&["rust"]);
+    if !arguments.is_empty() && is_ours {
+        return show(command(workspace).args(arguments));
+    }
+    for absent in bindings::ready(workspace)?.absent {
+        println!("left out: {absent}");
+    }
     if !arguments.is_empty() {
         return show(command(workspace).args(arguments));
     }
     let mut good = true;
-    for arguments in runs(&workspace.commit(), false) {
+    for arguments in runs(&workspace.commit(), false, &bindings::testees(workspace)) {
         good &= show(command(workspace).args(arguments))?;
     }
     Ok(good)
@@ -60,8 +70,9 @@ mod tests {
 
     #[test]
     fn a_commit_plays_tcp_and_one_other_transport_and_all_plays_every_one() {
-        assert_eq!(runs("00000001", false)[0], ["--transport", "tcp", "--transport", "grpc"]);
-        assert_eq!(runs("00000001", true)[0], ["--transport", "all"]);
+        let played = |all| runs("00000001", all, &["c"])[0].join(" ");
+        assert_eq!(played(false), "--transport tcp --transport grpc --testee rust --testee c");
+        assert_eq!(played(true), "--transport all --testee rust --testee c");
         let seen: Vec<_> = (0..7).map(|n| other(&format!("{n:08x}"))).collect();
         assert_eq!(seen, OTHERS);
         assert_eq!(other("unknown"), "tcps");

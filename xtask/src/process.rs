@@ -52,6 +52,14 @@ impl Log {
         writeln!(self.file, "{line}").with_context(|| format!("{} cannot be written", self.path.display()))
     }
 
+    /// All of another log.
+    pub(crate) fn append(&mut self, other: &Path) -> anyhow::Result<()> {
+        let mut other = File::open(other).with_context(|| format!("{} cannot be read", other.display()))?;
+        std::io::copy(&mut other, &mut self.file)
+            .with_context(|| format!("{} cannot be written", self.path.display()))?;
+        Ok(())
+    }
+
     /// Runs a program to its end, or ends it once `limit` has passed.
     pub(crate) fn run(&mut self, command: &mut Command, limit: Option<Duration>) -> anyhow::Result<Finished> {
         self.line(&format!("$ {}", shown(command)))?;

@@ -466,7 +466,7 @@ static void at_once(place *on, const cJSON *command, const char *op, double id) 
 }
 
 static void obey(const char *line) {
-  const char *caps[] = {"tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays"};
+  const char *caps[] = {"tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays", "cancel"};
   cJSON *command = cJSON_Parse(line);
   const char *op = word(command, "op") != NULL ? word(command, "op") : "";
   double id = number(command, "id", 0);
@@ -478,7 +478,7 @@ static void obey(const char *line) {
     exit(0);
   }
   if (strcmp(op, "hello") == 0) {
-    answer(id, NULL, put(cJSON_CreateObject(), "lang=s api=s sdk=s caps=j", "c", "queue", mw_version(), cJSON_CreateStringArray(caps, 10)));
+    answer(id, NULL, put(cJSON_CreateObject(), "lang=s api=s sdk=s caps=j", "c", "queue", mw_version(), cJSON_CreateStringArray(caps, 11)));
   } else if (among("connect mark subscribe consume serve request request_stream", op)) {
     open_place(on != NULL ? on->mesh : NULL, command, op, id);
   } else if (on == NULL) {

@@ -123,7 +123,7 @@ func obey(c command) (any, error) {
 	switch c.Op {
 	case "hello":
 		return object{"lang": "go", "api": "goroutines", "sdk": meshwire.LinkInfo().Version, "runtime": runtime.Version(), "caps": []string{
-			"tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays"}}, nil
+			"tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays", "cancel"}}, nil
 	case "connect":
 		return connect(c)
 	case "mark":

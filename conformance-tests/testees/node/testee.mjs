@@ -3,7 +3,7 @@
 import { createInterface } from "node:readline";
 import { connect, event, MeshwireError, onLog, version } from "meshwire";
 
-const CAPS = ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays"];
+const CAPS = ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays", "cancel"];
 /** Data above this is told by its length alone. */
 const SHOWN = 1024;
 

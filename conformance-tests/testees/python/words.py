@@ -10,6 +10,8 @@ from typing import Any
 import meshwire
 
 CAPS = ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays"]
+#: What a call can be asked for that does not block its thread.
+ASYNC_CAPS = ["cancel"]
 
 #: Data above this is told by its length alone.
 SHOWN = 1024
@@ -20,7 +22,7 @@ class Absent(Exception):
 
 
 def hello(api: str) -> dict[str, Any]:
-    return {"lang": "python", "api": api, "sdk": meshwire.__version__, "caps": CAPS}
+    return {"lang": "python", "api": api, "sdk": meshwire.__version__, "caps": CAPS + (ASYNC_CAPS if api == "async" else [])}
 
 
 def event_of(spec: dict[str, Any], timing: dict[str, Any] | None = None) -> meshwire.Event:

@@ -34,6 +34,10 @@ impl Binding for Go {
         &["go", "cc", "ld", "objcopy", "ar", "pkg-config"]
     }
 
+    fn testees(&self) -> &'static [&'static str] {
+        &["go"]
+    }
+
     fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()> {
         let source = shop.workspace.root.join("bindings/go");
         let header = std::fs::read(shop.workspace.root.join("bindings/c/include/meshwire.h"))?;
@@ -63,27 +67,38 @@ impl Binding for Go {
             pack.args(["run", "pack.go"]).arg(folder).arg(&version).arg(&shelf).current_dir(source.join("pack"));
             shop.must(pack.env("GOWORK", "off").env("GOFLAGS", "-mod=mod"))?;
         }
-        Ok(())
+        // The suite links the shared library of the C package too, which must be of the same build as the archive.
+        if shop.quality == Quality::Dev { c::C.package(shop) } else { Ok(()) }
+    }
+
+    fn install(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+        let room = shop.room("go")?;
+        c::tree(&shop.testee_sources("go"), &room.join("testee"))?;
+        let player = room.join("player");
+        std::fs::create_dir_all(&player).context("no folder for the player can be made")?;
+        std::fs::write(player.join("go.mod"), "module player\n\ngo 1.24\n")?;
+        let source = shop.player_source("go");
+        std::fs::copy(&source, player.join("player.go"))
+            .with_context(|| format!("{} cannot be copied", source.display()))?;
+        for (folder, program) in [("player", shop.player("go")), ("testee", shop.testee("go"))] {
+            let inside = room.join(folder);
+            get(shop, &room, &inside)?;
+            let mut build = go(shop, &room);
+            shop.must(build.arg("build").arg("-o").arg(program).arg(".").current_dir(inside))?;
+        }
+        Ok(Outcome::default())
     }
 
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
-        let room = shop.room("go")?;
+        let room = shop.installed("go")?;
         let root = shop.workspace.root.clone();
         c::tree(&root.join("bindings/go/tests"), &room.join("suite"))?;
         std::fs::write(room.join("suite/go.mod"), "module suite\n\ngo 1.24\n")?;
         c::tree(&root.join("examples/go"), &room.join("examples"))?;
-        c::tree(&root.join("conformance-tests/testees/go"), &room.join("testee"))?;
         std::fs::copy(root.join("docs/go.md"), room.join("go.md")).context("docs/go.md cannot be copied")?;
-        let version = format!("{MODULE}@v{}", c::version(shop.workspace)?);
-        for folder in ["suite", "examples", "testee"] {
-            let inside = room.join(folder);
-            shop.must(go(shop, &room).args(["get", &version]).current_dir(&inside))?;
-            shop.must(go(shop, &room).args(["vet", "./..."]).current_dir(&inside))?;
+        for folder in ["suite", "examples"] {
+            get(shop, &room, &room.join(folder))?;
         }
-        // The conformance runner finds it there.
-        let testee = shop.workspace.built(Profile::Dev, "meshwire-testee-go");
-        let mut build = go(shop, &room);
-        shop.must(build.arg("build").arg("-o").arg(testee).arg(".").current_dir(room.join("testee")))?;
         let mut sum = Outcome::default();
         sum.add(play(shop, &room, &[], "suite")?);
         sum.add(play(shop, &room, &["-race", "-skip=Page|API"], "suite with the race detector")?);
@@ -99,10 +114,17 @@ impl Binding for Go {
     }
 }
 
+/// Gives the module in a folder the packed client, and looks at it.
+fn get(shop: &mut Shop<'_>, room: &Path, module: &Path) -> anyhow::Result<()> {
+    let version = format!("{MODULE}@v{}", c::version(shop.workspace)?);
+    shop.must(go(shop, room).args(["get", &version]).current_dir(module))?;
+    shop.must(go(shop, room).args(["vet", "./..."]).current_dir(module)).map(|_| ())
+}
+
 /// Go in the suite's folder, with nothing but the packed modules.
 fn go(shop: &Shop<'_>, room: &Path) -> Command {
     let mut go = Command::new("go");
-    go.current_dir(room.join("suite")).env("GOPROXY", format!("file://{}", shop.dist.join("go").display()));
+    go.env("GOPROXY", format!("file://{}", shop.dist.join("go").display()));
     go.env("GONOSUMDB", MODULE.to_owned() + "," + MODULE + "/*").env("GOMODCACHE", room.join("cache"));
     go.env("GOFLAGS", "-mod=mod -modcacherw").env("GOWORK", "off").env("GOTOOLCHAIN", "local").env_remove("GOPRIVATE");
     go.env("MESHWIRE_EXAMPLES", room.join("examples")).env("MESHWIRE_PAGE", room.join("go.md"));
@@ -113,7 +135,7 @@ fn go(shop: &Shop<'_>, room: &Path) -> Command {
 /// Runs the suite and counts its tests.
 fn play(shop: &mut Shop<'_>, room: &Path, flags: &[&str], name: &str) -> anyhow::Result<Outcome> {
     let mut command = go(shop, room);
-    command.args(["test", "-v", "-count=1", "-timeout=5m"]).args(flags).arg("./...");
+    command.args(["test", "-v", "-count=1", "-timeout=5m"]).args(flags).arg("./...").current_dir(room.join("suite"));
     counted(shop, &mut command, name)
 }
 
@@ -140,9 +162,12 @@ fn counted(shop: &mut Shop<'_>, command: &mut Command, name: &str) -> anyhow::Re
 /// What a program keeps a copy of builds without the module cache.
 fn vendored(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
     let suite = room.join("suite");
-    shop.must(go(shop, room).args(["mod", "vendor"]))?;
+    shop.must(go(shop, room).args(["mod", "vendor"]).current_dir(&suite))?;
     let mut build = go(shop, room);
-    build.args(["test", "-c", "-o", "vendored.test", "-mod=vendor", "."]).env("GOMODCACHE", room.join("none"));
+    build
+        .current_dir(&suite)
+        .args(["test", "-c", "-o", "vendored.test", "-mod=vendor", "."])
+        .env("GOMODCACHE", room.join("none"));
     let outcome = built(shop, build.env("GOFLAGS", "").env("GOPROXY", "off"), "a vendored build")?;
     std::fs::remove_dir_all(suite.join("vendor")).context("the vendored copy cannot be removed")?;
     Ok(outcome)
@@ -151,7 +176,7 @@ fn vendored(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
 /// Without cgo the compiler says in one line what is missing.
 fn without_cgo(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
     let mut build = go(shop, room);
-    build.args(["build", MODULE]).env("CGO_ENABLED", "0");
+    build.args(["build", MODULE]).env("CGO_ENABLED", "0").current_dir(room.join("suite"));
     let finished = shop.log.run(&mut build, Some(Duration::from_secs(180)))?;
     let said: Vec<&String> = finished.lines.iter().filter(|line| line.contains(".go:")).collect();
     let is_told = !finished.success && said.len() == 1 && said.iter().all(|line| line.contains(WITHOUT_CGO));
@@ -164,12 +189,11 @@ fn without_cgo(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
 
 /// The same against the shared library of the C package.
 fn dynamic(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
-    // What lies there may be of another build than the archive.
-    c::C.package(shop)?;
     let installed = room.join("usr");
     c::tree(&shop.dist.join("c"), &installed)?;
     let mut command = go(shop, room);
     command.args(["test", "-v", "-count=1", "-tags=meshwire_dynamic", "-run=Linked|Received", "."]);
+    command.current_dir(room.join("suite"));
     command.env("PKG_CONFIG_PATH", installed.join("lib/pkgconfig")).env("LD_LIBRARY_PATH", installed.join("lib"));
     counted(shop, command.env("MESHWIRE_LINK", "shared"), "suite with the shared library")
 }

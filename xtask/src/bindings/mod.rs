@@ -1,23 +1,30 @@
 //! `package` and `test bindings`: what users of other languages install, and its tests where they install it.
 //!
 //! A binding is packed into a folder, as a registry would have it, and installed from there into an environment that is empty but for what
-//! a user of the language has. Nothing of the checkout is on its path; its suite is copied there.
+//! a user of the language has. Nothing of the checkout is on its path; its suite is copied there. The demo and the conformance runner start
+//! programs of that environment.
 
 mod c;
 mod gateway;
 mod go;
+mod launcher;
 mod node;
+mod programs;
 mod python;
 mod snippets;
 mod stories;
+mod suites;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use crate::process::Log;
-use crate::test::{Outcome, Skip};
+use crate::test::Outcome;
 use crate::workspace::Workspace;
+
+pub(crate) use programs::{Players, installed, ready, testees};
+pub(crate) use suites::{run, test};
 
 /// How the native parts are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +72,32 @@ impl Shop<'_> {
 
     /// An empty folder outside the checkout's sources, for an environment to install into.
     pub(crate) fn room(&self, language: &str) -> anyhow::Result<PathBuf> {
-        empty(&self.workspace.scratch()?.join("bindings").join(language))
+        empty(&self.installed(language)?)
+    }
+
+    /// The same folder when something was installed into it.
+    pub(crate) fn installed(&self, language: &str) -> anyhow::Result<PathBuf> {
+        Ok(self.workspace.scratch()?.join("bindings").join(language))
+    }
+
+    /// Where the program goes that starts the demo's player of a language.
+    pub(crate) fn player(&self, language: &str) -> PathBuf {
+        programs::player(self.workspace, language)
+    }
+
+    /// The same of a testee.
+    pub(crate) fn testee(&self, name: &str) -> PathBuf {
+        programs::testee(self.workspace, name)
+    }
+
+    /// A source of the demo's players.
+    pub(crate) fn player_source(&self, ending: &str) -> PathBuf {
+        self.workspace.root.join("examples/players/player").with_extension(ending)
+    }
+
+    /// A folder of testees.
+    pub(crate) fn testee_sources(&self, language: &str) -> PathBuf {
+        self.workspace.root.join("conformance-tests/testees").join(language)
     }
 
     /// Something that cargo built.
@@ -91,7 +123,7 @@ fn empty(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// One language.
-pub(crate) trait Binding {
+pub(crate) trait Binding: Sync {
     /// Its name, on the screen and behind `test bindings`.
     fn name(&self) -> &'static str;
 
@@ -101,13 +133,23 @@ pub(crate) trait Binding {
     /// Programs that a user of the language has. Without one of them it is skipped.
     fn needs(&self) -> &'static [&'static str];
 
+    /// Conformance testees that its programs are.
+    fn testees(&self) -> &'static [&'static str];
+
     /// Packs what cargo built into its shelf.
     ///
     /// # Errors
     /// Whatever failed, in the words of the tool.
     fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()>;
 
-    /// Installs the package into an empty environment and runs the suite there.
+    /// Installs the package into an empty environment, and makes there what others start: the demo's player and the testees, with what was
+    /// found out on the way.
+    ///
+    /// # Errors
+    /// Whatever failed, in the words of the tool.
+    fn install(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome>;
+
+    /// Runs the suite in that environment.
     ///
     /// # Errors
     /// What failed before a test ran.
@@ -117,7 +159,7 @@ pub(crate) trait Binding {
 const ALL: [&dyn Binding; 4] = [&c::C, &python::Python, &node::Node, &go::Go];
 
 /// The bindings of these names; all without a name.
-fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {
+pub(crate) fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {
     let known = || ALL.iter().map(|binding| binding.name()).collect::<Vec<_>>().join(", ");
     let find = |name: &&str| {
         let found = ALL.iter().find(|binding| binding.name() == *name);
@@ -133,10 +175,10 @@ fn missing(binding: &dyn Binding) -> Option<&'static str> {
     binding.needs().iter().copied().find(|program| !is_there(program))
 }
 
-/// Builds what these bindings pack, in one go, so that they share one set of features.
-fn build(shop: &mut Shop<'_>, bindings: &[&dyn Binding]) -> anyhow::Result<()> {
+/// Builds what bindings pack: always all of it, so that cargo keeps one set of features.
+fn build(shop: &mut Shop<'_>) -> anyhow::Result<()> {
     let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
-    for name in bindings.iter().flat_map(|binding| binding.crates()) {
+    for name in ALL.iter().flat_map(|binding| binding.crates()) {
         command.args(["-p", name]);
     }
     shop.must(&mut command).map(|_| ())
@@ -162,7 +204,7 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
     let bindings = named(&names)?;
     let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality), all: false };
-    build(&mut shop, &bindings)?;
+    build(&mut shop)?;
     for binding in bindings {
         if let Some(needs) = missing(binding) {
             println!("{} skipped: needs {needs}", binding.name());
@@ -180,50 +222,4 @@ fn dist(workspace: &Workspace, quality: Quality) -> PathBuf {
         Quality::Dist => workspace.root.join("dist"),
         Quality::Dev => workspace.target.join("dist-dev"),
     }
-}
-
-/// `test bindings`: builds, packs, installs and tests them with their output shown by line; `false`: a test failed.
-pub(crate) fn test(workspace: &Workspace, names: &[&str]) -> anyhow::Result<bool> {
-    let mut log = Log::open(workspace.scratch()?.join("bindings.log"), false)?;
-    let outcome = run(workspace, &mut log, names, |line| println!("{line}"))?;
-    for line in &outcome.excerpt {
-        println!("    {line}");
-    }
-    println!("log: {}", workspace.shown(log.path()));
-    let Outcome { passed, failed, skipped, .. } = outcome;
-    println!("{passed} passed, {failed} failed, {} skipped", skipped.len());
-    Ok(failed == 0)
-}
-
-/// The same as a part of a run; `tell` gets a line for each. With `--all` among the names also what takes long.
-pub(crate) fn run(
-    workspace: &Workspace,
-    log: &mut Log,
-    names: &[&str],
-    tell: impl Fn(String),
-) -> anyhow::Result<Outcome> {
-    let all = names.contains(&"--all");
-    let names: Vec<&str> = names.iter().copied().filter(|name| *name != "--all").collect();
-    let bindings = named(&names)?;
-    let quality = Quality::Dev;
-    let mut shop = Shop { workspace, log, quality, dist: dist(workspace, quality), all };
-    let mut gateway = workspace.cargo(&["build", "-p", "meshwire-cli"]);
-    shop.must(&mut gateway)?;
-    build(&mut shop, &bindings)?;
-    let mut sum = Outcome::default();
-    for binding in bindings {
-        let name = binding.name();
-        if let Some(needs) = missing(binding) {
-            tell(format!("{name} skipped: needs {needs}"));
-            sum.skipped.push(Skip { needs: needs.to_owned(), test: name.to_owned() });
-            continue;
-        }
-        let began = std::time::Instant::now();
-        let outcome = binding.package(&mut shop).and_then(|()| binding.test(&mut shop));
-        let outcome = outcome.unwrap_or_else(|error| Outcome::one(false, vec![format!("{name}: {error:#}")]));
-        let seconds = began.elapsed().as_secs_f64();
-        tell(format!("{name:<8} {} good, {} bad, {seconds:.1} s", outcome.passed, outcome.failed));
-        sum.add(outcome);
-    }
-    Ok(sum)
 }

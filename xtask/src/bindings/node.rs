@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::{Binding, Shop};
+use super::{Binding, Shop, launcher};
 use crate::test::{Outcome, Skip};
 
 /// The package with the native half; the root package asks for it, and its loader makes the same name of platform, architecture and libc.
@@ -28,6 +28,10 @@ impl Binding for Node {
 
     fn needs(&self) -> &'static [&'static str] {
         &["node", "npm"]
+    }
+
+    fn testees(&self) -> &'static [&'static str] {
+        &["node"]
     }
 
     fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()> {
@@ -54,8 +58,29 @@ impl Binding for Node {
         Ok(())
     }
 
+    fn install(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+        let room = shop.room("node")?;
+        std::fs::write(room.join("package.json"), "{\"private\": true}\n")?;
+        let mut tarballs = Vec::new();
+        for entry in std::fs::read_dir(shop.dist.join("node"))? {
+            tarballs.push(entry?.path());
+        }
+        let mut install = npm(&room);
+        shop.must(install.args(["install", "--offline"]).args(&tarballs))?;
+        let programs = [
+            (shop.player("node"), shop.player_source("mjs"), "player.mjs"),
+            (shop.testee("node"), shop.testee_sources("node").join("testee.mjs"), "testee.mjs"),
+        ];
+        for (program, source, name) in programs {
+            let script = room.join(name);
+            std::fs::copy(&source, &script).with_context(|| format!("{} cannot be copied", source.display()))?;
+            launcher::write(&program, &["node".as_ref(), script.as_os_str()])?;
+        }
+        Ok(Outcome::default())
+    }
+
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
-        let room = install(shop)?;
+        let room = shop.installed("node")?;
         let tools = tools(shop)?;
         let of = |folder: &str| shop.workspace.root.join(folder);
         copy(&of("bindings/node/test"), &room.join("test"))?;
@@ -77,35 +102,6 @@ fn npm(folder: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.current_dir(folder).args(["--no-audit", "--no-fund", "--no-update-notifier"]);
     npm
-}
-
-/// An environment with the packed tarballs alone, from nowhere else; and a program that is the testee of the conformance cases there.
-fn install(shop: &mut Shop<'_>) -> anyhow::Result<PathBuf> {
-    let room = shop.room("node")?;
-    std::fs::write(room.join("package.json"), "{\"private\": true}\n")?;
-    let mut tarballs = Vec::new();
-    for entry in std::fs::read_dir(shop.dist.join("node"))? {
-        tarballs.push(entry?.path());
-    }
-    let mut install = npm(&room);
-    shop.must(install.args(["install", "--offline"]).args(&tarballs))?;
-    let testee = room.join("testee.mjs");
-    std::fs::copy(shop.workspace.root.join("conformance-tests/testees/node/testee.mjs"), &testee)?;
-    let program = shop.built("meshwire-testee-node");
-    std::fs::write(&program, format!("#!/bin/sh\nexec node '{}'\n", testee.display()))?;
-    executable(&program)?;
-    Ok(room)
-}
-
-#[cfg(unix)]
-fn executable(program: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    Ok(std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755))?)
-}
-
-#[cfg(not(unix))]
-fn executable(_program: &Path) -> anyhow::Result<()> {
-    anyhow::bail!("the testee is started by a script, which this system does not run")
 }
 
 /// The folder with them; `None`: the registry does not give them.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
-use super::{Binding, Quality, Shop};
+use super::{Binding, Quality, Shop, launcher};
 use crate::test::{Outcome, Skip};
 
 /// What packs the wheel, installed below the target directory.
@@ -38,6 +38,10 @@ impl Binding for Python {
         &["python3"]
     }
 
+    fn testees(&self) -> &'static [&'static str] {
+        &["python", "python-sync"]
+    }
+
     fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()> {
         let tools = shop.workspace.scratch()?.join("maturin");
         let python = tools.join("bin/python");
@@ -57,28 +61,38 @@ impl Binding for Python {
         shop.must(&mut command).map(|_| ())
     }
 
+    fn install(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+        shop.room(self.name())?;
+        let found = interpreters(shop)?;
+        let (minor, python) = found.first().context("no python3.10 or later with venv")?;
+        let python = environment(shop, *minor, python)?;
+        let testees = shop.testee_sources(self.name());
+        let programs = [
+            (shop.player("python"), shop.player_source("py")),
+            (shop.testee("python"), testees.join("testee.py")),
+            (shop.testee("python-sync"), testees.join("testee_sync.py")),
+        ];
+        for (program, script) in programs {
+            launcher::write(&program, &[python.as_os_str(), script.as_os_str()])?;
+        }
+        Ok(Outcome::default())
+    }
+
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
-        let room = shop.room(self.name())?;
         let sources = shop.workspace.root.join("bindings/python");
         let mut sum = Outcome::default();
         for (place, (minor, python)) in interpreters(shop)?.into_iter().enumerate() {
-            let room = room.join(format!("3.{minor}"));
-            let environment = room.join("env");
-            shop.must(Command::new(&python).args(["-m", "venv"]).arg(&environment))?;
-            let python = environment.join("bin/python");
+            // The first one was installed.
+            let python = if place == 0 { in_environment(shop, minor)? } else { environment(shop, minor, &python)? };
             install(shop, &python, &TOOLS)?;
             for tool in MORE {
                 let _ = install(shop, &python, &[tool]);
             }
-            let shelf = shop.dist.join(self.name());
-            shop.must(pip(&python).args(["--no-index", "--find-links"]).arg(&shelf).arg("meshwire"))?;
-            if place == 0 {
-                testees(shop, &python)?;
-            }
             if place == 0 && is_full() {
+                let shelf = shop.dist.join(self.name());
                 sum.add(audited(shop, &python, &shelf)?);
             }
-            let suite = room.join("suite");
+            let suite = shop.installed(self.name())?.join(format!("3.{minor}/suite"));
             copy(&sources.join("tests"), &suite)?;
             copy(&shop.workspace.root.join("examples/python"), &suite.join("examples"))?;
             copy_file(&shop.workspace.root.join("docs/python.md"), &suite.join("python.md"))?;
@@ -92,24 +106,24 @@ impl Binding for Python {
     }
 }
 
+/// The interpreter of the environment for a version.
+fn in_environment(shop: &Shop<'_>, minor: u32) -> anyhow::Result<PathBuf> {
+    Ok(shop.installed("python")?.join(format!("3.{minor}/env/bin/python")))
+}
+
+/// An environment with the package alone; gives its interpreter.
+fn environment(shop: &mut Shop<'_>, minor: u32, python: &Path) -> anyhow::Result<PathBuf> {
+    let environment = shop.installed("python")?.join(format!("3.{minor}/env"));
+    shop.must(Command::new(python).args(["-m", "venv"]).arg(&environment))?;
+    let python = in_environment(shop, minor)?;
+    let shelf = shop.dist.join("python");
+    shop.must(pip(&python).args(["--no-index", "--find-links"]).arg(&shelf).arg("meshwire"))?;
+    Ok(python)
+}
+
 /// Whether all of it is wanted.
 fn is_full() -> bool {
     std::env::var_os("MESHWIRE_FULL").is_some_and(|full| full == "1")
-}
-
-/// Programs beside the built ones that run the testees with the package.
-fn testees(shop: &Shop<'_>, python: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    for (program, script) in [("meshwire-testee-python", "testee"), ("meshwire-testee-python-sync", "testee_sync")] {
-        let script = shop.workspace.root.join("conformance-tests/testees/python").join(format!("{script}.py"));
-        let text = format!("#!/bin/sh\nexec '{}' '{}'\n", python.display(), script.display());
-        let path = shop.built(program);
-        std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("{} cannot be made a program", path.display()))?;
-    }
-    Ok(())
 }
 
 /// Whether the wheel keeps to the stable ABI of the oldest version.

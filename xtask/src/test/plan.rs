@@ -27,7 +27,9 @@ pub(crate) enum Step {
     Kill,
     /// What is measured on the real clock.
     OnTime,
-    /// Every case against the real gateway, and every planted defect caught.
+    /// The client for other languages: packed, installed where nothing is, tested there.
+    Bindings,
+    /// Every case with every client against the real gateway, and every planted defect caught.
     Conformance,
     /// Programs of other projects publish to the real gateway and receive from it.
     Foreign,
@@ -53,6 +55,7 @@ impl Step {
         Self::Simulation,
         Self::Kill,
         Self::OnTime,
+        Self::Bindings,
         Self::Conformance,
         Self::Foreign,
         Self::Demo,
@@ -71,6 +74,7 @@ impl Step {
         Self::Simulation,
         Self::Kill,
         Self::OnTime,
+        Self::Bindings,
         Self::Conformance,
         Self::Foreign,
         Self::Demo,
@@ -98,6 +102,7 @@ impl Step {
             Self::Simulation => "simulation",
             Self::Kill => "kill",
             Self::OnTime => "on-time",
+            Self::Bindings => "bindings",
             Self::Conformance => "conformance",
             Self::Foreign => "foreign",
             Self::Demo => "demo",

@@ -13,8 +13,19 @@ use crate::deliveries::Deliveries;
 use crate::requests::{Asked, Serving};
 
 /// What this testee can do.
-const CAPS: [&str; 10] =
-    ["tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays"];
+const CAPS: [&str; 11] = [
+    "tcp",
+    "iterator",
+    "handler",
+    "manual_ack",
+    "confirmed",
+    "admin",
+    "dead_letters",
+    "stats",
+    "requests",
+    "delays",
+    "cancel",
+];
 
 /// Everything that was named.
 pub(crate) struct Room {

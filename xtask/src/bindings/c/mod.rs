@@ -41,6 +41,10 @@ impl Binding for C {
         &["cc", "c++", "ld", "objcopy", "ar", "nm", "cmake", "pkg-config"]
     }
 
+    fn testees(&self) -> &'static [&'static str] {
+        &["c"]
+    }
+
     fn package(&self, shop: &mut Shop<'_>) -> anyhow::Result<()> {
         let shelf = shop.shelf("c")?;
         let source = shop.workspace.root.join("bindings/c");
@@ -58,10 +62,18 @@ impl Binding for C {
         Ok(())
     }
 
-    fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+    fn install(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
         let room = shop.room("c")?;
-        let (installed, suite) = (Installed(room.join("usr")), room.join("suite"));
+        let installed = Installed(room.join("usr"));
         tree(&shop.dist.join("c"), &installed.0)?;
+        let (source, player) = (shop.player_source("c"), shop.player("c"));
+        programs::shared(shop, &installed, &[source], &player, &["meshwire"])?;
+        programs::testee(shop, &installed)
+    }
+
+    fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+        let room = shop.installed("c")?;
+        let (installed, suite) = (Installed(room.join("usr")), room.join("suite"));
         tree(&shop.workspace.root.join("bindings/c/tests/c"), &suite)?;
         let mut sum =
             Outcome::one(exports(shop, &installed.0)?, vec!["the library shows other symbols than mw_*".into()]);
@@ -81,7 +93,6 @@ impl Binding for C {
         }
         sum.add(stories::compare(shop, "c", |name| Command::new(examples.join("build").join(name)))?);
         sum.add(programs::page(shop, &installed, &room.join("page"))?);
-        sum.add(programs::testee(shop, &installed, &room)?);
         if shop.all {
             sum.add(extra::watched(shop, &installed, &suite)?);
         }

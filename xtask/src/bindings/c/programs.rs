@@ -58,11 +58,7 @@ impl Way {
         let built = folder.join(format!("{program}-{}", self.name()));
         let source = folder.join(format!("{program}.c"));
         match self {
-            Self::Shared => {
-                let mut cc = Command::new("cc");
-                cc.args(STRICT).arg("-o").arg(&built).arg(&source).args(installed.flags(shop, &["meshwire"])?);
-                shop.must(cc.arg("-pthread").arg(installed.rpath()))?;
-            }
+            Self::Shared => shared(shop, installed, &[source], &built, &["meshwire"])?,
             Self::Static => {
                 let mut cxx = Command::new("c++");
                 cxx.args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-g", "-o"]).arg(&built);
@@ -146,26 +142,35 @@ pub(super) fn page(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) ->
     Ok(sum)
 }
 
-/// Compiles the conformance testee, and puts it beside those in Rust.
-pub(super) fn testee(shop: &mut Shop<'_>, installed: &Installed, room: &Path) -> anyhow::Result<Outcome> {
+/// Compiles a program against the shared library and what else pkg-config knows by these names.
+pub(super) fn shared(
+    shop: &mut Shop<'_>,
+    installed: &Installed,
+    sources: &[PathBuf],
+    program: &Path,
+    libraries: &[&str],
+) -> anyhow::Result<()> {
+    let mut cc = Command::new("cc");
+    cc.args(STRICT).arg("-o").arg(program).args(sources).args(installed.flags(shop, libraries)?);
+    shop.must(cc.arg("-pthread").arg(installed.rpath())).map(|_| ())
+}
+
+/// Compiles the conformance testee.
+pub(super) fn testee(shop: &mut Shop<'_>, installed: &Installed) -> anyhow::Result<Outcome> {
     if !has_cjson(shop)? {
         return Ok(Outcome {
             skipped: vec![Skip { needs: "libcjson-dev".into(), test: "the testee in C".into() }],
             ..Outcome::default()
         });
     }
-    let (folder, built) = (room.join("testee"), shop.workspace.built(Profile::Dev, "meshwire-testee-c"));
-    super::tree(&shop.workspace.root.join("conformance-tests/testees/c"), &folder)?;
-    let mut cc = Command::new("cc");
-    cc.args(STRICT).arg("-o").arg(&built);
-    for entry in std::fs::read_dir(&folder)? {
+    let mut sources = Vec::new();
+    for entry in std::fs::read_dir(shop.testee_sources("c"))? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "c") {
-            cc.arg(path);
+            sources.push(path);
         }
     }
-    cc.args(installed.flags(shop, &["meshwire", "libcjson"])?).arg("-pthread").arg(installed.rpath());
-    shop.must(&mut cc)?;
+    shared(shop, installed, &sources, &shop.testee("c"), &["meshwire", "libcjson"])?;
     Ok(Outcome::one(true, Vec::new()))
 }
 
