@@ -259,7 +259,10 @@ mod tests {
         let error = without("grpc://user:secret@gateway", "grpc");
         let text = error.to_string();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
-        assert!(text.contains("has only mesh:// over tcp") && text.contains("for grpc:// use the full library"), "{text}");
+        assert!(
+            text.contains("has only mesh:// over tcp") && text.contains("for grpc:// use the full library"),
+            "{text}"
+        );
         assert!(text.contains("feature grpc") && !text.contains("secret"), "{text}");
         #[cfg(not(feature = "grpc"))]
         assert_eq!(target("grpc://gateway").unwrap_err().to_string(), without("grpc://gateway", "grpc").to_string());
