@@ -125,10 +125,17 @@ pub(crate) fn without_secrets(url: &str) -> String {
     format!("{scheme}{user}{rest}{query}")
 }
 
+/// Who reads it may have never seen Rust: what a build has is said in words of URLs, the feature stands beside them.
+fn without(url: &str, feature: &str) -> Error {
+    let carriers = Carrier::ALL.iter().map(|carrier| carrier.name()).collect::<Vec<_>>().join(", ");
+    let tls = if cfg!(feature = "tls") { " and TLS" } else { ", without TLS" };
+    let scheme = url.split_once("://").map_or("", |(scheme, _)| scheme);
+    let problem =
+        format!("this build of Meshwire has only mesh:// over {carriers}{tls}; for {scheme}:// use the full library");
+    refuse(ErrorKind::Unsupported, url, &problem).with("feature", feature)
+}
+
 fn target(url: &str) -> Result<Target> {
-    let unsupported = |text: &str| refuse(ErrorKind::Unsupported, url, text);
-    let without =
-        |feature| unsupported(&format!("this program was built without the feature `{feature}` of crate meshwire"));
     let (scheme, rest) = url.split_once("://").unwrap_or(("mesh", url));
     let scheme = scheme.to_ascii_lowercase();
     let (carriers, secure) = match scheme.as_str() {
@@ -137,19 +144,19 @@ fn target(url: &str) -> Result<Target> {
         #[cfg(feature = "websocket")]
         "ws" | "wss" => (vec![Carrier::WebSocket], scheme == "wss"),
         #[cfg(not(feature = "websocket"))]
-        "ws" | "wss" => return Err(without("websocket")),
+        "ws" | "wss" => return Err(without(url, "websocket")),
         #[cfg(feature = "http")]
         "http" | "https" => (vec![Carrier::Http], scheme == "https"),
         #[cfg(not(feature = "http"))]
-        "http" | "https" => return Err(without("http")),
+        "http" | "https" => return Err(without(url, "http")),
         #[cfg(feature = "grpc")]
         "grpc" | "grpcs" => (vec![Carrier::Grpc], scheme == "grpcs"),
         #[cfg(not(feature = "grpc"))]
-        "grpc" | "grpcs" => return Err(without("grpc")),
+        "grpc" | "grpcs" => return Err(without(url, "grpc")),
         _ => return Err(refuse(ErrorKind::Invalid, url, "the URL's scheme is not known")),
     };
     if secure && !cfg!(feature = "tls") {
-        return Err(without("tls"));
+        return Err(without(url, "tls"));
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let mut endpoints = Vec::new();
@@ -245,6 +252,20 @@ mod tests {
             assert_eq!(error.kind(), kind, "{error}");
             assert!(error.to_string().contains("mesh://HOST:PORT"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_build_without_a_transport_says_what_it_has_and_where_the_rest_is() {
+        let error = without("grpc://user:secret@gateway", "grpc");
+        let text = error.to_string();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(
+            text.contains("has only mesh:// over tcp") && text.contains("for grpc:// use the full library"),
+            "{text}"
+        );
+        assert!(text.contains("feature grpc") && !text.contains("secret"), "{text}");
+        #[cfg(not(feature = "grpc"))]
+        assert_eq!(target("grpc://gateway").unwrap_err().to_string(), without("grpc://gateway", "grpc").to_string());
     }
 
     #[test]

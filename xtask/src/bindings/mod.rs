@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::process::Log;
-use crate::test::Outcome;
+use crate::test::{Outcome, Skip};
 use crate::workspace::Workspace;
 
 pub(crate) use programs::{Players, installed, plant, ready, testees};
@@ -224,6 +224,17 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
         println!("{} is in {}", binding.name(), workspace.shown(&shop.dist.join(binding.name())));
     }
     Ok(true)
+}
+
+/// The step `sizes`: C as users get it.
+///
+/// # Errors
+/// What failed before anything was measured.
+pub(crate) fn sizes(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Outcome> {
+    if let Some(needs) = missing(&c::C) {
+        return Ok(Outcome { skipped: vec![Skip { needs: needs.into(), test: "sizes".into() }], ..Outcome::default() });
+    }
+    c::sizes::check(workspace, log)
 }
 
 /// Users' packages are in `dist/`; those for tests stay with what cargo builds.

@@ -21,6 +21,8 @@ pub(crate) enum Step {
     Miri,
     /// The gateway and the simulation as users get them.
     Release,
+    /// The libraries of C as users get them: how large they are, and what the small one lacks.
+    Sizes,
     /// Fresh seeds.
     Simulation,
     /// `kill -9` of the real gateway and of its consumers.
@@ -71,6 +73,7 @@ impl Step {
         Self::Loom,
         Self::Miri,
         Self::Release,
+        Self::Sizes,
         Self::Simulation,
         Self::Kill,
         Self::OnTime,
@@ -99,6 +102,7 @@ impl Step {
             Self::Loom => "loom",
             Self::Miri => "miri",
             Self::Release => "release",
+            Self::Sizes => "sizes",
             Self::Simulation => "simulation",
             Self::Kill => "kill",
             Self::OnTime => "on-time",

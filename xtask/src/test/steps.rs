@@ -84,6 +84,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
         Step::Loom => loom(room),
         Step::Miri => miri(room),
         Step::Release => release(room),
+        Step::Sizes => bindings::sizes(room.workspace, &mut room.log),
         Step::Simulation => {
             let profile = if all { Profile::Release } else { Profile::Dev };
             let mut command = room.workspace.program(&room.workspace.built(profile, "meshwire-simulation"));

@@ -1,47 +1,10 @@
-//! What takes longer: the library for small devices, sizes, and the suite under tools that watch memory.
+//! What takes longer: the suite under tools that watch memory.
 
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::Context as _;
-
 use super::programs::{Installed, Way};
-use super::{Outcome, PROGRAMS, Shop, Skip, describe, libraries, play};
-use crate::bindings::Binding as _;
-
-/// Bytes that the shared libraries, stripped, should have at most. Neither does: without whole features, what is compiled for size instead
-/// of speed gives a tenth.
-const GOALS: [(&str, u64); 2] = [("meshwire", 5_000_000), ("meshwire-tcp", 2_000_000)];
-
-/// Builds and packs `libmeshwire-tcp`: TCP and TLS alone, behind the same header.
-pub(super) fn small(shop: &mut Shop<'_>, shelf: &Path) -> anyhow::Result<()> {
-    let (built, kept) = (shop.built("libmeshwire_c.a"), shop.workspace.scratch()?.join("libmeshwire_c.full.a"));
-    // Cargo builds both to the same place, and other bindings pack the whole one.
-    std::fs::rename(&built, &kept).with_context(|| format!("{} cannot be moved", built.display()))?;
-    let profile = shop.quality.profile();
-    let mut build =
-        shop.workspace.cargo(&["build", "--profile", profile, "--no-default-features", "--features", "tls"]);
-    for name in super::C.crates() {
-        build.args(["-p", name]);
-    }
-    let packed = shop.must(&mut build).and_then(|_| libraries(shop, "meshwire-tcp", &shelf.join("lib")));
-    if built.exists() {
-        std::fs::remove_file(&built)?;
-    }
-    std::fs::rename(&kept, &built)?;
-    packed?;
-    describe(shop.workspace, "meshwire-tcp", shelf)
-}
-
-/// Tells how large the libraries are.
-pub(super) fn sizes(shelf: &Path) -> anyhow::Result<()> {
-    for (name, most) in GOALS {
-        let path = shelf.join(format!("lib/lib{name}.so"));
-        let size = std::fs::metadata(&path).with_context(|| format!("{} is not there", path.display()))?.len();
-        println!("lib{name}.so has {size} bytes; the goal is at most {most}");
-    }
-    Ok(())
-}
+use super::{Outcome, PROGRAMS, Shop, Skip, play};
 
 /// The suite with the address sanitizer, which finds leaks too, and in valgrind.
 pub(super) fn watched(shop: &mut Shop<'_>, installed: &Installed, suite: &Path) -> anyhow::Result<Outcome> {

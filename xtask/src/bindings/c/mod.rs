@@ -1,6 +1,6 @@
 //! C: header, libraries, pkg-config and CMake files in a tree as `make install` leaves it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -11,6 +11,7 @@ use crate::workspace::{Profile, Workspace};
 
 mod extra;
 mod programs;
+pub(super) mod sizes;
 
 use programs::{Installed, Way};
 
@@ -21,6 +22,9 @@ const SONAME: &str = "libmeshwire.so.0";
 
 /// What programs that link the archive link too; `rustc --print native-static-libs` says so.
 const NATIVE: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
+
+/// What cargo builds.
+const ARCHIVE: &str = "libmeshwire_c.a";
 
 /// Programs of the suite, without their ending.
 const PROGRAMS: [&str; 2] = ["suite", "hardship"];
@@ -53,11 +57,11 @@ impl Binding for C {
         }
         copy(&source.join("include/meshwire.h"), &shelf.join("include/meshwire.h"))?;
         copy(&shop.workspace.root.join("LICENSE"), &shelf.join("LICENSE"))?;
-        libraries(shop, "meshwire", &shelf.join("lib"))?;
+        libraries(shop, "meshwire", &shop.built(ARCHIVE), &shelf.join("lib"))?;
         describe(shop.workspace, "meshwire", &shelf)?;
         if shop.quality == Quality::Dist {
-            extra::small(shop, &shelf)?;
-            extra::sizes(&shelf)?;
+            sizes::small(shop, &shelf)?;
+            sizes::tell(&shelf)?;
         }
         Ok(())
     }
@@ -153,8 +157,8 @@ fn exports(shop: &mut Shop<'_>, installed: &Path) -> anyhow::Result<bool> {
 
 /// Makes the archive and the shared library of what cargo built, with nothing but the header's functions seen from outside: two archives
 /// of Rust's can then be in one program.
-fn libraries(shop: &mut Shop<'_>, name: &str, to: &Path) -> anyhow::Result<()> {
-    let object = archive(shop, &to.join(format!("lib{name}.a")))?;
+fn libraries(shop: &mut Shop<'_>, name: &str, built: &Path, to: &Path) -> anyhow::Result<()> {
+    let object = localised(shop, built, &to.join(format!("lib{name}.a")))?;
     let map = shop.workspace.scratch()?.join("symbols.map");
     std::fs::write(&map, SYMBOLS)?;
     let version = version(shop.workspace)?;
@@ -177,10 +181,14 @@ fn libraries(shop: &mut Shop<'_>, name: &str, to: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes an archive of what cargo built, in which only the header's functions are global; gives its one object.
-pub(super) fn archive(shop: &mut Shop<'_>, to: &Path) -> anyhow::Result<std::path::PathBuf> {
+pub(super) fn archive(shop: &mut Shop<'_>, to: &Path) -> anyhow::Result<PathBuf> {
+    localised(shop, &shop.built(ARCHIVE), to)
+}
+
+fn localised(shop: &mut Shop<'_>, built: &Path, to: &Path) -> anyhow::Result<PathBuf> {
     let object = shop.workspace.scratch()?.join("meshwire.o");
     let mut join = Command::new("ld");
-    join.args(["-r", "--whole-archive", "-o"]).arg(&object).arg(shop.built("libmeshwire_c.a"));
+    join.args(["-r", "--whole-archive", "-o"]).arg(&object).arg(built);
     shop.must(&mut join)?;
     let mut localise = Command::new("objcopy");
     localise.args(["--wildcard", "--keep-global-symbol=mw_*", "-R", ".llvmbc", "-R", ".llvmcmd"]);
