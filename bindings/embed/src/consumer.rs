@@ -142,7 +142,8 @@ async fn handle(
 ) -> Result<Settlement, String> {
     let (end, ended) = oneshot::channel();
     let bench = shop.begin(|number| Job::new(number, delivery, end, client.clone())).await;
-    let handled = ended.await.unwrap_or_else(|_| Handled::Failed("its handler was given up".to_owned()));
+    let handled = shop.hear(ended).await;
+    let handled = handled.unwrap_or_else(|_| Handled::Failed("its handler was given up".to_owned()));
     bench.end();
     handled.into()
 }

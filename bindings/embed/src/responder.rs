@@ -134,7 +134,7 @@ async fn handle(
     let (say, mut said) = mpsc::unbounded_channel();
     let bench = shop.begin(|number| Inquiry::new(number, request, say, client.clone())).await;
     let outcome = loop {
-        match said.recv().await {
+        match shop.hear(said.recv()).await {
             Some(Said::Reply(event, told)) => {
                 let sent = replies.send(*event).await;
                 // An error means that the host waits no more.

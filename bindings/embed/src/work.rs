@@ -53,6 +53,16 @@ impl<T> Workshop<T> {
         }
         Bench { number, lost }
     }
+
+    /// What a handler says, heard while the host holds the work. Behind that this waits for its end, which is on its way: it may say
+    /// nothing any more, even if it was just being polled.
+    pub(crate) async fn hear<S>(&self, says: impl Future<Output = S>) -> S {
+        let said = says.await;
+        if self.out.is_closed() {
+            std::future::pending::<()>().await;
+        }
+        said
+    }
 }
 
 impl<T> Bench<T> {
@@ -133,6 +143,7 @@ impl<T> Stream for Works<T> {
 
 impl<T> Drop for Works<T> {
     fn drop(&mut self) {
+        // Not before a poll that goes on has ended; what is said from here on is not heard there, as the channel is closed with this.
         self.run.abort();
     }
 }
@@ -160,5 +171,47 @@ impl Readable {
             Some(view) => view,
             None => unreachable!("the layout of an event is not that of its bytes"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+    use std::sync::mpsc::{SyncSender, sync_channel};
+
+    use futures_util::StreamExt as _;
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// Tells, when it is dropped, whether something was heard.
+    struct Told(bool, SyncSender<bool>);
+
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.1.send(self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_handler_says_when_its_work_is_gone_is_not_heard_though_it_was_just_polled() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let ((go_on, wait), (tell, heard)) = (sync_channel::<()>(1), sync_channel(1));
+        let mut works = Works::begin("consume", runtime.handle(), 1, |shop| async move {
+            let mut told = Told(false, tell);
+            // The first poll is this thread's.
+            tokio::task::yield_now().await;
+            let (end, ended) = oneshot::channel::<()>();
+            let bench = shop.begin(|_| end).await;
+            wait.recv().unwrap();
+            told.0 = shop.hear(ended).await.is_ok();
+            bench.end();
+            Ok(())
+        });
+        let Some(Ok(Work::Begin(end))) = runtime.block_on(works.next()) else { panic!("no work") };
+        drop(works);
+        end.send(()).unwrap();
+        go_on.send(()).unwrap();
+        assert!(!heard.recv().unwrap());
     }
 }
