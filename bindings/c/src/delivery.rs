@@ -305,19 +305,25 @@ pub extern "C" fn mw_delivery_is_stale(delivery: *const mw_delivery) -> bool {
 }
 
 /// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
-/// took ahead and does not work on; those that are stale come again anyhow.
+/// took ahead and does not work on; those that are stale come again anyhow. Those that were settled before fail the call with MW_INVALID; the
+/// others are given back all the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_give_back(batch: *const *mut mw_delivery, count: usize, err: *mut *mut mw_error) -> c_int {
     done("settle", err, || {
         if count > 0 && batch.is_null() {
             return Err(invalid("settle", "batch is NULL"));
         }
+        let mut first = Ok(());
         for at in 0..count {
             // SAFETY: the program says that there are so many.
-            let delivery = take(unsafe { batch.add(at).read() }, "settle")?;
-            hooks::settled(delivery.client(), Message::Delivery(&delivery), mw_settle_kind::MW_DROPPED);
-            if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }?;
+            let delivery = take(unsafe { batch.add(at).read() }, "settle");
+            first = first.and(delivery.and_then(give_back));
         }
-        Ok(())
+        first
     })
+}
+
+fn give_back(delivery: Delivery) -> Result<()> {
+    hooks::settled(delivery.client(), Message::Delivery(&delivery), mw_settle_kind::MW_DROPPED);
+    if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }
 }

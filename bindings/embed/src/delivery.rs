@@ -144,9 +144,10 @@ impl Delivery {
     /// # Errors
     /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
     pub fn begin_extend_confirmed(&self, queue: &Queue, tag: u64) -> Result<Operation> {
-        let extended = self.get()?.extend_confirmed();
-        let call = async { extended.await.map(|()| Outcome::Done) };
-        self.client.begin_call(("extend_confirmed", true), call, queue, tag)
+        let delivery = self.get()?;
+        let place = queue.place(tag, "extend_confirmed")?;
+        let extended = delivery.extend_confirmed();
+        self.client.begin_in(place, true, async { extended.await.map(|()| Outcome::Done) })
     }
 
     /// The same, and waits for it.

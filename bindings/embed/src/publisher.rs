@@ -135,9 +135,13 @@ impl Publisher {
         }
     }
 
-    /// Whether all that was begun was admitted.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.late.load(Ordering::Acquire) == 0
+    /// How many were begun and not admitted.
+    pub(crate) fn late(&self) -> u64 {
+        self.late.load(Ordering::Acquire) as u64
+    }
+
+    fn is_idle(&self) -> bool {
+        self.late() == 0
     }
 
     /// Waits until what was begun so far was admitted, or refused.

@@ -10,10 +10,14 @@
 mod administration;
 mod calls;
 mod cancel;
+mod fetched;
 mod forked;
 mod handlers;
 mod logs;
 mod options;
+mod order;
+mod parting;
+mod places;
 mod publishes;
 mod requests;
 mod rig;
