@@ -46,6 +46,7 @@ mod signals;
 mod started;
 mod stopper;
 mod subscription;
+mod tasks;
 mod work;
 
 pub use ask::{Ask, Outcome};

@@ -1,24 +1,17 @@
 //! The one tokio runtime of a process: there while clients are open.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use meshwire::{Error, ErrorKind, Result};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 
 use crate::process::{PerProcess, Stamp};
-use crate::signals;
-
-/// A client needs no more: its session is one task.
-const MOST_THREADS: usize = 2;
-
-/// How long the last client waits for the runtime's threads.
-const PARTING: Duration = Duration::from_secs(1);
+use crate::tasks::Tasks;
 
 /// The runtime, and how many clients are open.
 #[derive(Debug, Default)]
 struct Counted {
-    runtime: Option<Runtime>,
+    tasks: Option<Tasks>,
     clients: usize,
 }
 
@@ -34,20 +27,6 @@ fn counted() -> MutexGuard<'static, Counted> {
     COUNTED.here(|_| Mutex::default()).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS)
-}
-
-fn on_thread_start() {
-    signals::leave_alone();
-    #[cfg(feature = "planted")]
-    {
-        use meshwire::session::defect::{Defect, set};
-
-        set(std::env::var("MESHWIRE_PLANTED").ok().as_deref().and_then(Defect::named));
-    }
-}
-
 impl Running {
     /// Starts the runtime, unless there is one.
     ///
@@ -55,21 +34,15 @@ impl Running {
     /// `INTERNAL`: the system gives no threads.
     pub(crate) fn begin(operation: &'static str) -> Result<Self> {
         let mut counted = counted();
-        let runtime = match counted.runtime.take() {
-            Some(runtime) => runtime,
-            None => Builder::new_multi_thread()
-                .worker_threads(threads())
-                .thread_name("meshwire")
-                .on_thread_start(on_thread_start)
-                .enable_all()
-                .build()
-                .map_err(|error| {
-                    let text = format!("the system gives no threads for the client: {error}");
-                    Error::of_host(ErrorKind::Internal, operation, text)
-                })?,
+        let tasks = match counted.tasks.take() {
+            Some(tasks) => tasks,
+            None => Tasks::begin().map_err(|error| {
+                let text = format!("the system gives no threads for the client: {error}");
+                Error::of_host(ErrorKind::Internal, operation, text)
+            })?,
         };
-        let handle = runtime.handle().clone();
-        counted.runtime = Some(runtime);
+        let handle = tasks.handle().clone();
+        counted.tasks = Some(tasks);
         counted.clients += 1;
         Ok(Self { stamp: Stamp::here(), handle })
     }
@@ -98,13 +71,13 @@ impl Drop for Running {
         }
         let mut counted = counted();
         counted.clients -= 1;
-        let last = if counted.clients == 0 { counted.runtime.take() } else { None };
+        let last = if counted.clients == 0 { counted.tasks.take() } else { None };
         drop(counted);
         match last {
             None => {}
             // It would wait for itself.
-            Some(runtime) if Handle::try_current().is_ok() => runtime.shutdown_background(),
-            Some(runtime) => runtime.shutdown_timeout(PARTING),
+            Some(tasks) if Handle::try_current().is_ok() => tasks.let_go(),
+            Some(tasks) => tasks.end(),
         }
     }
 }

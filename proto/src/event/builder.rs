@@ -267,7 +267,7 @@ mod tests {
         let event =
             Event::new("t").id("1").source("//s").subject("about").data_schema("https://s/1").time(UnixMillis(-1_500));
         let encoded = event.encode().unwrap();
-        let view = EventView::parse(&encoded).unwrap();
+        let view = EventView::parse(&encoded, EventLimits::default()).unwrap();
         assert_eq!((view.subject().as_deref(), view.data_schema().as_deref()), (Some("about"), Some("https://s/1")));
         assert_eq!((view.time(), view.data_content_type()), (Some(UnixMillis(-1_500)), None));
     }

@@ -99,14 +99,18 @@ fn is_one<S: AsRef<str>>(objects: &[S]) -> bool {
     !objects.is_empty() && !objects.iter().any(|object| object.as_ref().contains("tokio"))
 }
 
-/// Runs the program of the suite that is for the small library.
+/// Runs the suite, and what is for the small library alone.
 fn lacking(shop: &mut Shop<'_>, shelf: &Path) -> anyhow::Result<Outcome> {
     let suite = shop.room("c-small")?;
     tree(&shop.workspace.root.join("bindings/c/tests/c"), &suite)?;
-    let program = suite.join("small");
-    let sources = [suite.join("small.c")];
-    programs::shared(shop, &Installed(shelf.to_owned()), &sources, &program, &["meshwire-tcp"])?;
-    play(shop, &mut Command::new(program), "small with libmeshwire-tcp")
+    let mut sum = Outcome::default();
+    for name in ["small", "suite"] {
+        let program = suite.join(name);
+        let sources = [suite.join(name).with_extension("c")];
+        programs::shared(shop, &Installed(shelf.to_owned()), &sources, &program, &["meshwire-tcp"])?;
+        sum.add(play(shop, &mut Command::new(program), &format!("{name} with libmeshwire-tcp"))?);
+    }
+    Ok(sum)
 }
 
 #[cfg(test)]
