@@ -6,6 +6,7 @@
 mod c;
 mod gateway;
 mod go;
+mod measured;
 mod node;
 mod python;
 mod snippets;
@@ -19,11 +20,16 @@ use crate::process::Log;
 use crate::test::{Outcome, Skip};
 use crate::workspace::Workspace;
 
+pub(crate) use gateway::Gateway;
+pub(crate) use measured::{Measured, Program, measured};
+
 /// How the native parts are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quality {
     /// For `test`: quick to build, and with the features that users get.
     Dev,
+    /// To be measured: as fast as for users, and a profile names its functions.
+    Release,
     /// For users: link-time optimised and stripped.
     Dist,
 }
@@ -33,6 +39,7 @@ impl Quality {
     pub(crate) const fn profile(self) -> &'static str {
         match self {
             Self::Dev => "dev",
+            Self::Release => "release",
             Self::Dist => "dist",
         }
     }
@@ -41,6 +48,7 @@ impl Quality {
     pub(crate) const fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
+            Self::Release => "release",
             Self::Dist => "dist",
         }
     }
@@ -57,7 +65,11 @@ pub(crate) struct Shop<'a> {
     pub(crate) all: bool,
 }
 
-impl Shop<'_> {
+impl<'a> Shop<'a> {
+    pub(crate) fn new(workspace: &'a Workspace, log: &'a mut Log, quality: Quality) -> Self {
+        Self { workspace, log, quality, dist: dist(workspace, quality), all: false }
+    }
+
     /// An empty folder below the dist folder, for the package of this language.
     pub(crate) fn shelf(&self, language: &str) -> anyhow::Result<PathBuf> {
         empty(&self.dist.join(language))
@@ -117,7 +129,7 @@ pub(crate) trait Binding {
 const ALL: [&dyn Binding; 4] = [&c::C, &python::Python, &node::Node, &go::Go];
 
 /// The bindings of these names; all without a name.
-fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {
+pub(crate) fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>> {
     let known = || ALL.iter().map(|binding| binding.name()).collect::<Vec<_>>().join(", ");
     let find = |name: &&str| {
         let found = ALL.iter().find(|binding| binding.name() == *name);
@@ -161,7 +173,7 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     }
     let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
     let bindings = named(&names)?;
-    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality), all: false };
+    let mut shop = Shop::new(workspace, &mut log, quality);
     build(&mut shop, &bindings)?;
     for binding in bindings {
         if let Some(needs) = missing(binding) {
@@ -174,11 +186,12 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     Ok(true)
 }
 
-/// Users' packages are in `dist/`; those for tests stay with what cargo builds.
+/// Users' packages are in `dist/`; others stay with what cargo builds.
 fn dist(workspace: &Workspace, quality: Quality) -> PathBuf {
     match quality {
         Quality::Dist => workspace.root.join("dist"),
         Quality::Dev => workspace.target.join("dist-dev"),
+        Quality::Release => workspace.target.join("dist-release"),
     }
 }
 
@@ -205,8 +218,7 @@ pub(crate) fn run(
     let all = names.contains(&"--all");
     let names: Vec<&str> = names.iter().copied().filter(|name| *name != "--all").collect();
     let bindings = named(&names)?;
-    let quality = Quality::Dev;
-    let mut shop = Shop { workspace, log, quality, dist: dist(workspace, quality), all };
+    let mut shop = Shop { all, ..Shop::new(workspace, log, Quality::Dev) };
     let mut gateway = workspace.cargo(&["build", "-p", "meshwire-cli"]);
     shop.must(&mut gateway)?;
     build(&mut shop, &bindings)?;

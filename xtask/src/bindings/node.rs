@@ -73,7 +73,7 @@ impl Binding for Node {
     }
 }
 
-fn npm(folder: &Path) -> Command {
+pub(super) fn npm(folder: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.current_dir(folder).args(["--no-audit", "--no-fund", "--no-update-notifier"]);
     npm
