@@ -77,7 +77,8 @@ async fn round_trip(mesh: &Mesh, topic: &str, events: u64) -> anyhow::Result<f64
 
 /// Bytes of this process.
 fn resident() -> anyhow::Result<f64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").context("this system does not say how large a process is")?;
+    let statm =
+        std::fs::read_to_string("/proc/self/statm").context("this system does not say how large a process is")?;
     let pages: u64 = statm.split(' ').nth(1).unwrap_or_default().parse()?;
     Ok((pages * rustix::param::page_size() as u64) as f64)
 }

@@ -166,6 +166,9 @@ static void gw_unsubscribe(handle sub) { mw_unsubscribe((mw_subscription *)sub);
 static int gw_pack(int kind, const handle *things, size_t count, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
   return mw_pack(kind, (const uintptr_t *)things, count, buffer, size, needed, ERR);
 }
+static int gw_event_attributes(const uint8_t *event, size_t len, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
+  return mw_event_attributes(event, len, buffer, size, needed, ERR);
+}
 static int gw_settle_many(const handle *batch, size_t count, int kind, int64_t delay, const char *reason, handle *err) {
   return mw_settle_many((mw_delivery *const *)batch, count, kind, delay, reason, ERR);
 }

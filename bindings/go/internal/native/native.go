@@ -5,6 +5,8 @@ package native
 // #cgo nocallback gw_publish_packed
 // #cgo noescape gw_pack
 // #cgo nocallback gw_pack
+// #cgo noescape gw_event_attributes
+// #cgo nocallback gw_event_attributes
 // #cgo noescape gw_next_now
 // #cgo nocallback gw_next_now
 // #cgo noescape gw_batch_take
