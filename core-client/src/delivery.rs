@@ -146,6 +146,13 @@ impl Delivery {
         &self.event
     }
 
+    /// Where the parts of [`raw`](Self::raw) are. For bindings.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn layout(&self) -> EventLayout {
+        self.layout
+    }
+
     /// CloudEvents attribute `id`.
     #[must_use]
     pub fn id(&self) -> &str {

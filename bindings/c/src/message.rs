@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{AttributeValue, Data, EventView, Inquiry, Job, Received, Reply, Result};
+use meshwire_embed::{AttributeValue, Data, EventLayout, EventView, Inquiry, Job, Received, Reply, Result};
 
 use crate::border::{mw_string, text};
 use crate::event::{mw_data, mw_data_kind};
@@ -74,6 +74,17 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Its bytes, and where the parts are in them.
+    pub(crate) fn laid_out(&self) -> (&'a [u8], EventLayout) {
+        match *self {
+            Self::Delivery(delivery) => (delivery.raw(), delivery.layout()),
+            _ => {
+                let event = self.event();
+                (event.as_bytes(), event.layout())
+            }
+        }
+    }
+
     /// How it came.
     pub(crate) fn come(&self) -> Come<'a> {
         let none = Come::NOTHING;
@@ -119,16 +130,19 @@ fn slice<'a>(value: &AttributeValue<'a>) -> Option<&'a str> {
     }
 }
 
-pub(crate) fn data_of(event: &EventView<'_>) -> mw_data {
-    let data = event.data();
-    let kind = match data {
+pub(crate) const fn kind_of(data: Data<'_>) -> mw_data_kind {
+    match data {
         Data::Absent => mw_data_kind::MW_NO_DATA,
         Data::Binary(_) => mw_data_kind::MW_BYTES,
         Data::Text(_) => mw_data_kind::MW_TEXT_DATA,
         Data::Proto(_) => mw_data_kind::MW_PROTO,
-    };
+    }
+}
+
+fn data_of(event: &EventView<'_>) -> mw_data {
+    let data = event.data();
     let bytes = data.bytes();
-    mw_data { ptr: bytes.as_ptr(), len: bytes.len(), kind: kind as c_int }
+    mw_data { ptr: bytes.as_ptr(), len: bytes.len(), kind: kind_of(data) as c_int }
 }
 
 impl mw_message {

@@ -9,7 +9,7 @@ use meshwire_embed::{AttributeValue, EventView, Result, read_event};
 use crate::border::{bytes, done, invalid, mw_error, put};
 use crate::completion::mw_kind;
 use crate::event::mw_attribute_kind;
-use crate::message::{Message, data_of};
+use crate::message::{Message, kind_of};
 use crate::values::{Value, deliveries, other, values};
 
 /// Writes into a buffer of the program's as far as there is room, and counts on.
@@ -48,14 +48,7 @@ impl Pack {
     }
 
     fn message(&mut self, message: Message<'_>) {
-        let (event, come) = (message.event(), message.come());
-        let (whole, data) = (event.as_bytes(), data_of(&event));
-        let part = |part: &[u8]| {
-            // Parts of an event are slices of its bytes; what is none, as a default, is empty.
-            let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
-            if start <= whole.len() { [narrow(start), narrow(part.len())] } else { [0, 0] }
-        };
-        let text = |text: &str| part(text.as_bytes());
+        let ((whole, layout), come) = (message.laid_out(), message.come());
         let begin = self.at;
         let long = [
             come.position,
@@ -65,32 +58,23 @@ impl Pack {
             come.remaining_ms.cast_unsigned(),
             come.number,
         ];
-        let [id, source, kind] = [event.id(), event.source(), event.kind()].map(text);
-        let (key, carried) = (event.key().map_or([0, 0], text), part(event.data().bytes()));
+        let [id, source, kind, key, data] = layout.parts();
         let small = [
-            come.attempt,
-            u32::from(come.wants_stream),
-            narrow(come.topic.len()),
-            narrow(whole.len()),
-            id[0],
-            id[1],
-            source[0],
-            source[1],
-            kind[0],
-            kind[1],
-            key[0],
-            key[1],
-            carried[0],
-            carried[1],
-            data.kind.cast_unsigned(),
-            0,
+            [come.attempt, u32::from(come.wants_stream)],
+            [narrow(come.topic.len()), narrow(whole.len())],
+            id,
+            source,
+            kind,
+            key,
+            data,
+            [kind_of(layout.data_kind()) as u32, 0],
         ];
         let mut head = [0; HEAD];
         for (place, number) in head.as_chunks_mut().0.iter_mut().zip(long) {
             *place = u64::to_le_bytes(number);
         }
-        for (place, number) in head.as_chunks_mut().0.iter_mut().skip(2 * long.len()).zip(small) {
-            *place = u32::to_le_bytes(number);
+        for (place, number) in head.as_chunks_mut().0.iter_mut().skip(2 * long.len()).zip(small.as_flattened()) {
+            *place = number.to_le_bytes();
         }
         self.bytes(&head);
         self.bytes(come.topic.as_bytes());

@@ -192,6 +192,14 @@ impl Client {
         Ok(self.0.get("publish")?.publisher.cancel(queue, tag))
     }
 
+    /// How many publishes wait for room in the client's window: who begins more should wait first.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn waiting_publishes(&self) -> Result<usize> {
+        Ok(self.0.get("publish")?.publisher.waiting())
+    }
+
     /// Publishes an event, and waits for its receipt.
     ///
     /// # Errors

@@ -137,7 +137,12 @@ impl Publisher {
 
     /// Whether all that was begun was admitted.
     pub(crate) fn is_idle(&self) -> bool {
-        self.late.load(Ordering::Acquire) == 0
+        self.waiting() == 0
+    }
+
+    /// How many were begun and not admitted.
+    pub(crate) fn waiting(&self) -> usize {
+        self.late.load(Ordering::Acquire)
     }
 
     /// Waits until what was begun so far was admitted, or refused.
