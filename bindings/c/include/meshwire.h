@@ -839,8 +839,9 @@ int mw_event_attributes(const uint8_t *event,
                         struct mw_error **err);
 
 // Begins to publish many events in one call, and never waits: `packed` has `count` of them one behind the other, each its tag (8 bytes),
-// whether it waits for room as with mw_publish_later (4 bytes, 0 or 1), its topic, and itself as data of MW_PACKED is. Those that are
-// refused have no completion: they are put into `refused`, which has `count` places, their number into `n`.
+// whether it waits for room (4 bytes; 0: no; 1: as with mw_publish_later; 2: likewise, but option publish_timeout does not hold), its topic,
+// and itself as data of MW_PACKED is. Those that are refused have no completion: they are put into `refused`, which has `count` places, their
+// number into `n`.
 int mw_publish_packed(struct mw_client *mesh,
                       const uint8_t *packed,
                       size_t len,
@@ -890,6 +891,10 @@ int mw_publish_later(struct mw_client *mesh,
                      struct mw_queue *queue,
                      uint64_t tag,
                      struct mw_error **err);
+
+// How many publishes of a client wait for room in its window; 0 of what is no client. Who does not wait itself should stop while there are
+// any.
+size_t mw_publish_waiting(struct mw_client *mesh);
 
 // Calls a publish of this queue and tag back that still waits for room: it ends with MW_CANCELLED, and nothing was published. `called_back`
 // (may be NULL) gets whether it did; else it has left, and comes to what it comes to.

@@ -119,8 +119,9 @@ impl Refused {
 }
 
 /// Begins to publish many events in one call, and never waits: `packed` has `count` of them one behind the other, each its tag (8 bytes),
-/// whether it waits for room as with mw_publish_later (4 bytes, 0 or 1), its topic, and itself as data of MW_PACKED is. Those that are
-/// refused have no completion: they are put into `refused`, which has `count` places, their number into `n`.
+/// whether it waits for room (4 bytes; 0: no; 1: as with mw_publish_later; 2: likewise, but option publish_timeout does not hold), its topic,
+/// and itself as data of MW_PACKED is. Those that are refused have no completion: they are put into `refused`, which has `count` places, their
+/// number into `n`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_publish_packed(
     mesh: *mut mw_client,
@@ -139,14 +140,21 @@ pub unsafe extern "C" fn mw_publish_packed(
         // SAFETY: bytes of the program's.
         let mut packed = Unpack::new(unsafe { bytes("publish", packed, len) }?);
         let mut refused = Refused { place: refused, count: 0 };
+        let hooked = hooks::are_there(&client);
         let read = with_queue("publish", queue, |queue| {
             for _ in 0..count {
                 let tag = u64::from_le_bytes(packed.number()?);
-                let room = if packed.small()? == 0 { Room::Now } else { Room::Wait };
+                let room = packed.small()?;
                 let (topic, draft) = (packed.text("topic"), packed.event()?);
                 let begun = topic.and_then(|topic| {
-                    let event = hooks::published(&client, topic, draft?)?.finish()?;
-                    client.begin_publish(topic, event, room, queue, tag)
+                    let room = match room {
+                        0 => Room::Now,
+                        1 => Room::Wait,
+                        2 => Room::Soon,
+                        other => return Err(invalid("publish", format!("{other} is no way to wait for room"))),
+                    };
+                    let draft = if hooked { hooks::published(&client, topic, draft?)? } else { draft? };
+                    client.begin_publish(topic, draft.finish()?, room, queue, tag)
                 });
                 if let Err(error) = begun {
                     // SAFETY: the program says that there are so many places.
