@@ -170,6 +170,7 @@ func (c *Client) Stats() (Stats, error) {
 	if c.ending.Load() {
 		return Stats{}, closed("stats")
 	}
+	c.send()
 	text, failure := native.Stats(c.mesh)
 	if failure != nil {
 		return Stats{}, failed(failure)
@@ -185,6 +186,7 @@ func (c *Client) Flush(ctx context.Context) error {
 	if err := c.check(ctx, "flush"); err != nil {
 		return err
 	}
+	c.send()
 	c.settles.flush()
 	_, err := c.wait(ctx, native.Flush(c.mesh))
 	return errors.Join(err, c.unseen.take())

@@ -67,7 +67,7 @@ impl Open {
 impl Open {
     /// How many publishes have no receipt.
     fn pending(&self) -> u64 {
-        self.mesh.stats().pending + self.publisher.late()
+        self.mesh.stats().pending + self.publisher.waiting() as u64
     }
 
     /// Gives publishes without a receipt this time, until `done` with all that were admitted. Nothing if there are none.
@@ -200,6 +200,14 @@ impl Client {
     /// `CLOSED` in a child of `fork`.
     pub fn cancel_publish(&self, queue: &Queue, tag: u64) -> Result<bool> {
         Ok(self.0.get("publish")?.publisher.cancel(queue, tag))
+    }
+
+    /// How many publishes wait for room in the client's window: who begins more should wait first.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn waiting_publishes(&self) -> Result<usize> {
+        Ok(self.0.get("publish")?.publisher.waiting())
     }
 
     /// Publishes an event, and waits for its receipt.

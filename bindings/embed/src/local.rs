@@ -26,6 +26,15 @@ impl<T> Local<T> {
         self.value.as_ref().ok_or_else(|| gone(operation))
     }
 
+    /// It, to change.
+    ///
+    /// # Errors
+    /// As [`Local::get`].
+    pub(crate) fn get_mut(&mut self, operation: &'static str) -> Result<&mut T> {
+        self.stamp.check(operation)?;
+        self.value.as_mut().ok_or_else(|| gone(operation))
+    }
+
     /// It, for good.
     ///
     /// # Errors

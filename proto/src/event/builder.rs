@@ -199,6 +199,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::super::EventLimits;
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ mod c;
 mod gateway;
 mod go;
 mod launcher;
+mod measured;
 mod node;
 mod programs;
 mod python;
@@ -23,6 +24,8 @@ use crate::process::Log;
 use crate::test::{Outcome, Skip};
 use crate::workspace::Workspace;
 
+pub(crate) use gateway::Gateway;
+pub(crate) use measured::{Measured, Program, measured};
 pub(crate) use programs::{Players, installed, plant, ready, testees};
 pub(crate) use suites::{run, test};
 
@@ -31,6 +34,8 @@ pub(crate) use suites::{run, test};
 pub(crate) enum Quality {
     /// For `test`: quick to build, and with the features that users get.
     Dev,
+    /// To be measured: as fast as for users, and a profile names its functions.
+    Release,
     /// For users: link-time optimised and stripped.
     Dist,
 }
@@ -40,6 +45,7 @@ impl Quality {
     pub(crate) const fn profile(self) -> &'static str {
         match self {
             Self::Dev => "dev",
+            Self::Release => "release",
             Self::Dist => "dist",
         }
     }
@@ -48,6 +54,7 @@ impl Quality {
     pub(crate) const fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
+            Self::Release => "release",
             Self::Dist => "dist",
         }
     }
@@ -237,10 +244,11 @@ pub(crate) fn sizes(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Outc
     c::sizes::check(workspace, log)
 }
 
-/// Users' packages are in `dist/`; those for tests stay with what cargo builds.
+/// Users' packages are in `dist/`; others stay with what cargo builds.
 fn dist(workspace: &Workspace, quality: Quality) -> PathBuf {
     match quality {
         Quality::Dist => workspace.root.join("dist"),
         Quality::Dev => workspace.target.join("dist-dev"),
+        Quality::Release => workspace.target.join("dist-release"),
     }
 }

@@ -144,7 +144,7 @@ fn runtime(shop: &mut Shop<'_>, line: &str) -> anyhow::Result<Option<PathBuf>> {
     Ok(folder.join("node").is_file().then_some(folder))
 }
 
-fn npm(folder: &Path) -> Command {
+pub(super) fn npm(folder: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.current_dir(folder).args(["--no-audit", "--no-fund", "--no-update-notifier"]);
     npm

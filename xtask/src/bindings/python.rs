@@ -137,7 +137,7 @@ fn audited(shop: &mut Shop<'_>, python: &Path, shelf: &Path) -> anyhow::Result<O
     Ok(sum)
 }
 
-fn pip(python: &Path) -> Command {
+pub(super) fn pip(python: &Path) -> Command {
     let mut command = Command::new(python);
     command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
     command

@@ -10,7 +10,7 @@ use crate::test::{Outcome, Skip};
 use crate::workspace::{Profile, Workspace};
 
 mod extra;
-mod programs;
+pub(super) mod programs;
 pub(super) mod sizes;
 
 use programs::{Installed, Way};

@@ -11,7 +11,7 @@ use crate::bindings::gateway::Gateway;
 use crate::bindings::snippets::snippets;
 
 /// Where the package is installed, as `/usr/local` would be.
-pub(super) struct Installed(pub(super) PathBuf);
+pub(in crate::bindings) struct Installed(pub(in crate::bindings) PathBuf);
 
 /// What programs in C must compile with.
 const STRICT: [&str; 6] = ["-std=c99", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-g"];
@@ -105,7 +105,7 @@ impl Installed {
 }
 
 /// Builds a folder with CMake, into `build` in it.
-pub(super) fn with_cmake(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) -> anyhow::Result<()> {
+pub(in crate::bindings) fn with_cmake(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) -> anyhow::Result<()> {
     let to = folder.join("build");
     let mut configure = Command::new("cmake");
     configure.arg("-S").arg(folder).arg("-B").arg(&to);
