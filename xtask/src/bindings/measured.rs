@@ -45,7 +45,7 @@ pub(crate) fn measured(shop: &mut Shop<'_>, binding: &dyn Binding) -> anyhow::Re
     if let Some(needs) = super::missing(binding) {
         return Ok(Err(needs.to_owned()));
     }
-    super::build(shop)?;
+    super::build(shop, &[binding])?;
     binding.package(shop)?;
     let sources = shop.workspace.root.join("bench").join(binding.name());
     match binding.name() {

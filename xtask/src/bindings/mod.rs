@@ -188,17 +188,25 @@ fn missing(binding: &dyn Binding) -> Option<&'static str> {
     binding.needs().iter().copied().find(|program| !is_there(program))
 }
 
-/// Builds what bindings pack: always all of it, so that cargo keeps one set of features.
-fn build(shop: &mut Shop<'_>) -> anyhow::Result<()> {
-    let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
-    for name in ALL.iter().flat_map(|binding| binding.crates()) {
-        command.args(["-p", name]);
-        if shop.planted {
-            command.args(["--features", &format!("{name}/planted")]);
+/// Builds what these bindings pack. For tests always all of it at once, so that cargo keeps one set of features; for users one after the
+/// other, so that none has the features of another.
+fn build(shop: &mut Shop<'_>, bindings: &[&dyn Binding]) -> anyhow::Result<()> {
+    let all = || ALL.iter().flat_map(|binding| binding.crates()).copied().collect();
+    let sets: Vec<Vec<&str>> = match shop.quality {
+        Quality::Dev => vec![all()],
+        Quality::Release | Quality::Dist => bindings.iter().map(|binding| binding.crates().to_vec()).collect(),
+    };
+    for names in sets {
+        let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
+        for name in names {
+            command.args(["-p", name]);
+            if shop.planted {
+                command.args(["--features", &format!("{name}/planted")]);
+            }
         }
+        shop.must(command.env("CARGO_TARGET_DIR", &shop.workspace.target))?;
     }
-    command.env("CARGO_TARGET_DIR", &shop.workspace.target);
-    shop.must(&mut command).map(|_| ())
+    Ok(())
 }
 
 /// `package`: packs these bindings, all without a name.
@@ -221,7 +229,7 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
     let bindings = named(&names)?;
     let mut shop = Shop::open(workspace, &mut log, quality);
-    build(&mut shop)?;
+    build(&mut shop, &bindings)?;
     for binding in bindings {
         if let Some(needs) = missing(binding) {
             println!("{} skipped: needs {needs}", binding.name());

@@ -34,7 +34,7 @@ pub(crate) fn plant(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Work
 fn make(workspace: &Workspace, log: &mut Log, planted: bool) -> anyhow::Result<Players> {
     let mut shop = Shop::open(workspace, log, Quality::Dev);
     shop.planted = planted;
-    build(&mut shop)?;
+    build(&mut shop, &ALL)?;
     let mut players = Players { there: Vec::new(), absent: Vec::new() };
     for binding in ALL {
         let name = binding.name();
