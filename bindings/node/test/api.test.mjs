@@ -29,7 +29,8 @@ const members = (type, wanted = () => true) => {
 };
 
 const isStatic = (signature) => signature.startsWith("static ");
-const shown = (key) => (typeof key === "symbol" ? `[${key.description}]` : key);
+const wellKnown = (symbol) => Object.getOwnPropertyNames(Symbol).find((name) => Symbol[name] === symbol);
+const shown = (key) => (typeof key === "symbol" ? `[Symbol.${wellKnown(key)}]` : key);
 
 test("the package exports what its types declare, by import and by require", () => {
   assert.ok(items.length > 300);

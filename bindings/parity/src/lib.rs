@@ -1,7 +1,7 @@
 //! The public API of the client in each language, as the sources have it, and the table of who has what.
 //!
 //! `api/` keeps a snapshot of each, compared by the tests and written by `cargo xtask gen`. `parity.toml` says which of its items does what;
-//! [`table`] holds it against the snapshots, and [`page`] makes docs/parity.md of it.
+//! `table` holds it against the snapshots, and `page` makes docs/parity.md of it.
 
 mod api;
 mod c;

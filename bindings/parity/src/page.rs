@@ -27,7 +27,8 @@ pub fn page(parity: &Parity) -> String {
             section = &row.section;
             head(&mut out, section, "");
         }
-        line(&mut out, &row.what, &row.cells);
+        let command = row.command.as_ref().map(|command| format!(", `{command}`"));
+        line(&mut out, &(row.what.clone() + &command.unwrap_or_default()), &row.cells);
     }
     head(
         &mut out,
