@@ -22,7 +22,7 @@ const SONAME: &str = "libmeshwire.so.0";
 /// What programs that link the archive link too; `rustc --print native-static-libs` says so.
 const NATIVE: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 
-/// Programs of the suite, without their ending.
+/// Programs of the suite: the folders of what they are made of.
 const PROGRAMS: [&str; 2] = ["suite", "hardship"];
 
 /// Only functions of the header are seen from outside.
@@ -72,6 +72,7 @@ impl Binding for C {
                 sum.add(play(shop, &mut Command::new(built), &format!("{program} {}", way.name()))?);
             }
         }
+        sum.add(programs::loaded(shop, &installed, &suite)?);
         let examples = room.join("examples");
         tree(&shop.workspace.root.join("examples/c"), &examples)?;
         programs::with_cmake(shop, &installed, &examples)?;
