@@ -760,7 +760,8 @@ void mw_delivery_free(struct mw_delivery *delivery);
 bool mw_delivery_is_stale(const struct mw_delivery *delivery);
 
 // Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
-// took ahead and does not work on; those that are stale come again anyhow.
+// took ahead and does not work on; those that are stale come again anyhow. Those that were settled before fail the call with MW_INVALID; the
+// others are given back all the same.
 int mw_give_back(struct mw_delivery *const *batch,
                  size_t count,
                  struct mw_error **err);

@@ -35,8 +35,9 @@ static void in_a_child_of_fork_everything_of_the_parent_is_closed_and_nothing_ha
 
 /* A program that ends in one of several ways at some moment, with calls in flight and threads that wait. */
 int end_somehow(int number, const char *url) {
+  /* Threads look at it until the very end. */
+  static shared s;
   pthread_t threads[8];
-  shared s;
   int i;
   share(&s);
   if (number % 10 != 9) {

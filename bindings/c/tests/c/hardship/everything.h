@@ -56,6 +56,7 @@ extern const char *own_name;
 /* The programs that tests look at. */
 int end_somehow(int number, const char *url);
 int publish_and_end(int number, const char *url);
+int take_signals(int times, const char *url);
 int lose_gateways(int rounds, const char *carrier);
 
 #endif

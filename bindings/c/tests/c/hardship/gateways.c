@@ -54,49 +54,7 @@ static void without_a_gateway_connect_fails_at_once_and_says_what_to_do(void) {
   mw_queue_free(queue);
 }
 
-/* A program that loses one gateway after the other while it publishes; a signal would end it. */
-int lose_gateways(int rounds, const char *carrier) {
-  enum { MANY = 256 };
-  char *data = (char *)calloc(4096, 1);
-  int round, i;
-  for (round = 0; round < rounds; round++) {
-    mw_gateway *mortal = NULL;
-    mw_client *mesh = NULL;
-    mw_queue *queue = mw_queue_new(2 * MANY + 1);
-    mw_completion told;
-    char url[64];
-    size_t n;
-    if (mw_gateway_start(&mortal, NULL, 0, NULL)) return 2;
-    snprintf(url, sizeof url, "%s%s", carrier, strstr(mw_gateway_url(mortal), "://"));
-    if (mw_connect(&mesh, url, "reconnect_min=10ms", NULL)) return 3;
-    for (i = 0; i < MANY; i++) mw_publish_later(mesh, "lost", mw_bytes(data, 4096), NULL, queue, (uint64_t)i, NULL);
-    if (mw_queue_take(queue, &told, 1, PATIENCE, &n, NULL) || n != 1 || told.kind != MW_RECEIPT) return 4;
-    if (round % 2 == 0) mw_gateway_kill(mortal);
-    else mw_gateway_stop(mortal, NULL);
-    for (i = 0; i < MANY; i++) mw_publish_later(mesh, "lost", mw_bytes(data, 4096), NULL, queue, (uint64_t)i, NULL);
-    /* It has noticed when it is in another state. */
-    while (mw_client_state(mesh) == MW_STATE_CONNECTED) {
-      if (mw_state_start(mesh, MW_STATE_CONNECTED, queue, 1000, NULL, NULL)) return 5;
-      do {
-        if (mw_queue_take(queue, &told, 1, PATIENCE, &n, NULL) || n != 1) return 6;
-        let_go(&told);
-      } while (told.tag != 1000);
-    }
-    mw_close(mesh, 0);
-    mw_queue_free(queue);
-  }
-  free(data);
-  return 0;
-}
-
-static void no_gateway_that_dies_ends_the_program_by_a_signal_whatever_carries_the_session(void) {
-  const char *carriers[] = {"tcp", "grpc", "ws", "http"};
-  int i;
-  for (i = 0; i < 4; i++) CHECK(run_self("pipes", 4, carriers[i]) == 0);
-}
-
-#define TESTS(test)                                                         \
-  test(a_gateway_that_dies_under_every_call_leaves_one_completion_for_each) \
-  test(without_a_gateway_connect_fails_at_once_and_says_what_to_do)         \
-  test(no_gateway_that_dies_ends_the_program_by_a_signal_whatever_carries_the_session)
+#define TESTS(test)                                                          \
+  test(a_gateway_that_dies_under_every_call_leaves_one_completion_for_each)  \
+  test(without_a_gateway_connect_fails_at_once_and_says_what_to_do)
 GROUP(gateways)

@@ -8,6 +8,7 @@
   group(threads)      \
   group(functions)    \
   group(gateways)     \
+  group(signals)      \
   group(endings)
 
 GROUPS(DECLARE)
@@ -18,6 +19,7 @@ int main(int argc, char **argv) {
   own_name = argv[0];
   if (argc == 4 && strcmp(argv[1], "ending") == 0) return end_somehow(atoi(argv[2]), argv[3]);
   if (argc == 4 && strcmp(argv[1], "parting") == 0) return publish_and_end(atoi(argv[2]), argv[3]);
+  if (argc == 4 && strcmp(argv[1], "signals") == 0) return take_signals(atoi(argv[2]), argv[3]);
   if (argc == 4 && strcmp(argv[1], "pipes") == 0) return lose_gateways(atoi(argv[2]), argv[3]);
   return run_all(groups, sizeof groups / sizeof *groups, argc > 1 ? argv[1] : "");
 }
