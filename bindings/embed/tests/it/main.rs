@@ -12,6 +12,7 @@ mod calls;
 mod cancel;
 mod forked;
 mod handlers;
+mod in_hand;
 mod logs;
 mod options;
 mod publishes;
