@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"math"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -251,6 +252,17 @@ const largeEvent = 64 << 10
 
 // shared is text in the memory of what was packed, which nobody changes.
 func shared(bytes []byte) string { return unsafe.String(unsafe.SliceData(bytes), len(bytes)) }
+
+// uncleared is memory that the library is about to fill: it is not cleared first.
+func uncleared(size int) []byte {
+	if size == 0 {
+		return nil
+	}
+	var all strings.Builder
+	all.Grow(size)
+	all.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(all.String()), size)
+}
 
 // pack has the library write messages down, and gives a reader of them.
 func pack(kind int, things []native.Handle, buffer []byte) (reader, error) {

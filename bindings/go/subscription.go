@@ -215,7 +215,7 @@ func (s *stream) more(most int) error {
 
 // read has deliveries at hand. The lock is held.
 func (s *stream) read(handles []native.Handle) error {
-	here, size, err := s.core.deliveries(handles, make([]byte, s.size*len(handles)))
+	here, size, err := s.core.deliveries(handles, uncleared(s.size*len(handles)))
 	if err != nil {
 		return err
 	}

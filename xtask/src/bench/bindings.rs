@@ -20,6 +20,9 @@ const SLOPE: u64 = 1_000_000;
 /// Runs that watch memory: a runtime's own moves are as large as what is looked for.
 const SLOPES: usize = 3;
 
+/// The program that does the same in Rust.
+const RUST: &str = "meshwire-bench-crate";
+
 /// How long a program may take; the longest take a minute.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -93,10 +96,10 @@ pub(crate) fn bindings(workspace: &Workspace, arguments: &[&str]) -> anyhow::Res
     let mut shop = Shop::open(workspace, &mut log, options.quality);
     let chosen = bindings::named(&options.names)?;
     // One build per package: a joint one would give each the features of the others.
-    for package in ["meshwire-cli", "meshwire-bench"] {
-        shop.must(&mut workspace.cargo(&["build", "--release", "-p", package]))?;
+    for (package, program) in [("meshwire-cli", "meshwire"), ("meshwire-bench", RUST)] {
+        shop.must(&mut workspace.cargo(&["build", "--release", "-p", package, "--bin", program]))?;
     }
-    let rust = Program::new(workspace.built(Profile::Release, "meshwire-bench-crate"));
+    let rust = Program::new(workspace.built(Profile::Release, RUST));
     let nats = servers::find_nats();
     let mut rows = Vec::new();
     for binding in chosen {

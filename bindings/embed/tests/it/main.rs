@@ -13,6 +13,7 @@ mod cancel;
 mod fetched;
 mod forked;
 mod handlers;
+mod in_hand;
 mod logs;
 mod options;
 mod order;
