@@ -151,23 +151,7 @@ func (j *job) end(how int, delay time.Duration, why string) error {
 	if !j.ended.CompareAndSwap(false, true) {
 		return again("consume")
 	}
-	return failed(native.EndJob(j.handle, how, wait(delay), clean(why)))
-}
-
-// clean has nothing in a text that C cannot have.
-func clean(text string) string {
-	kept := []byte(nil)
-	for at := range len(text) {
-		if text[at] == 0 && kept == nil {
-			kept = append(kept, text[:at]...)
-		} else if text[at] != 0 && kept != nil {
-			kept = append(kept, text[at])
-		}
-	}
-	if kept != nil {
-		return string(kept)
-	}
-	return text
+	return failed(native.EndJob(j.handle, how, wait(delay), why))
 }
 
 func (j *job) settle(operation string, kind int, delay time.Duration, reason string) error {

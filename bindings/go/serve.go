@@ -117,7 +117,7 @@ func (c *Client) serve(
 	return l.run(ctx, func(ctx context.Context, work native.Work) {
 		read, err := pack(native.Works, []native.Handle{work.Request}, nil)
 		if err != nil {
-			native.FailRequest(work.Request, clean(err.Error()))
+			native.FailRequest(work.Request, err.Error())
 			return
 		}
 		r := &Request{}
@@ -129,7 +129,7 @@ func (c *Client) serve(
 			case err == nil:
 				native.EndRequest(work.Request)
 			case err != errAnswered:
-				native.FailRequest(work.Request, clean(err.Error()))
+				native.FailRequest(work.Request, err.Error())
 			}
 		})
 	})
