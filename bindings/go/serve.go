@@ -75,7 +75,10 @@ func (c *Client) Serve(ctx context.Context, topic string, handler RequestHandler
 		if err != nil {
 			return err
 		}
-		native.AnswerRequest(request, packed)
+		if failure := native.AnswerRequest(request, packed); failure != nil {
+			// The requester is told why there is no reply. Of a request that has ended this is not heard.
+			return failed(failure)
+		}
 		return errAnswered
 	})
 }
