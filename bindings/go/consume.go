@@ -151,7 +151,7 @@ func (j *job) end(how int, delay time.Duration, why string) error {
 	if !j.ended.CompareAndSwap(false, true) {
 		return again("consume")
 	}
-	return failed(native.EndJob(j.handle, how, wait(delay), why))
+	return j.core.failed(native.EndJob(j.handle, how, wait(delay), why))
 }
 
 func (j *job) settle(operation string, kind int, delay time.Duration, reason string) error {
@@ -186,7 +186,7 @@ func (c *Client) Consume(ctx context.Context, topic string, handler Handler, opt
 	}
 	made, failure := native.Consume(c.mesh, topic, said.text())
 	if failure != nil {
-		return failed(failure)
+		return c.failed(failure)
 	}
 	l := &loop{core: c.core, loop: made}
 	return l.run(ctx, func(ctx context.Context, work native.Work) { l.consume(ctx, work.Job, handler) })

@@ -98,7 +98,7 @@ func (d *Delivery) settle(operation string, kind int, delay time.Duration, reaso
 		d.core.settles.ack(handle)
 		return nil
 	}
-	return failed(native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason))
+	return d.core.failed(native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason))
 }
 
 // wait is a delay as the library has it; negative: as the group's settings say.
@@ -186,10 +186,13 @@ func (d *Delivery) Extend() error {
 	if err != nil {
 		return err
 	}
-	if native.Extend(handle) != 0 {
-		return again("extend")
+	if native.Extend(handle) == 0 {
+		return nil
 	}
-	return nil
+	if d.core.ending.Load() {
+		return closed("extend")
+	}
+	return again("extend")
 }
 
 func (d *Delivery) look(operation string) (native.Handle, error) {

@@ -77,7 +77,7 @@ func (c *Client) Serve(ctx context.Context, topic string, handler RequestHandler
 		}
 		if failure := native.AnswerRequest(request, packed); failure != nil {
 			// The requester is told why there is no reply. Of a request that has ended this is not heard.
-			return failed(failure)
+			return c.failed(failure)
 		}
 		return errAnswered
 	})
@@ -114,7 +114,7 @@ func (c *Client) serve(
 	}
 	made, failure := native.Serve(c.mesh, topic, said.text())
 	if failure != nil {
-		return failed(failure)
+		return c.failed(failure)
 	}
 	l := &loop{core: c.core, loop: made}
 	return l.run(ctx, func(ctx context.Context, work native.Work) {
