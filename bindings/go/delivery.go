@@ -87,13 +87,13 @@ func (d *Delivery) let(operation string) (native.Handle, error) {
 
 func (d *Delivery) settle(operation string, kind int, delay time.Duration, reason string) error {
 	if d.job != nil {
-		return d.job.settle(operation, kind, delay, reason)
+		return d.job.settle(d, operation, kind, delay, reason)
 	}
 	handle, err := d.let(operation)
 	if err != nil {
 		return err
 	}
-	d.core.hooks.settled(d, operation)
+	d.core.settled(d, operation)
 	if kind == native.Ack {
 		d.core.settles.ack(handle)
 		return nil
@@ -130,7 +130,7 @@ func (d *Delivery) Forget() error {
 	}
 	handle, err := d.let("forget")
 	if err == nil {
-		d.core.hooks.settled(d, "forget")
+		d.core.settled(d, "forget")
 		native.FreeDelivery(handle)
 	}
 	return err
@@ -147,7 +147,7 @@ func (d *Delivery) confirm(ctx context.Context, operation string, kind int, dela
 	if err != nil {
 		return err
 	}
-	d.core.hooks.settled(d, operation)
+	d.core.settled(d, operation)
 	_, err = d.core.wait(ctx, native.Settle(handle, kind, wait(delay), reason))
 	return err
 }

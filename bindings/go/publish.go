@@ -183,7 +183,7 @@ func (c *core) event(ctx context.Context, topic string, data any, options []Even
 			option.event(e)
 		}
 	}
-	return e, c.hooks.published(ctx, topic, e)
+	return e, c.published(ctx, topic, e)
 }
 
 // Publish publishes an event and waits until it is kept to the topic's level of durability. data is made by Bytes, Text or JSON; an

@@ -64,7 +64,7 @@ func (c *Client) Serve(ctx context.Context, topic string, handler RequestHandler
 	}
 	return c.serve(ctx, topic, options, func(ctx context.Context, request native.Handle, r *Request) error {
 		var packed []byte
-		err := safely(c.core, func() error {
+		err := safely(c.core, "handler", func() error {
 			data, err := handler(ctx, r)
 			if err != nil {
 				return err
@@ -92,7 +92,7 @@ func (c *Client) ServeStream(ctx context.Context, topic string, handler StreamHa
 		return invalid("serve", "the handler is nil", nil)
 	}
 	return c.serve(ctx, topic, options, func(ctx context.Context, request native.Handle, r *Request) error {
-		return safely(c.core, func() error { return handler(ctx, r, &ReplySender{c.core, request}) })
+		return safely(c.core, "handler", func() error { return handler(ctx, r, &ReplySender{c.core, request}) })
 	})
 }
 
