@@ -563,7 +563,9 @@ int mw_request_end(struct mw_request *of, struct mw_error **err);
 
 // The handler failed: the requester is told MW_RESPONDER_FAILED with the text, which may be NULL; what is not UTF-8 in it is
 // replaced. Frees the request.
-int mw_request_fail(struct mw_request *of, const char *why, struct mw_error **err);
+int mw_request_fail(struct mw_request *of,
+                    const char *why,
+                    struct mw_error **err);
 
 // The number of an error, one of mw_code; MW_INVALID of what is no mw_error.
 int mw_error_code(const struct mw_error *err);
@@ -711,7 +713,8 @@ int mw_nack(struct mw_delivery *delivery,
 
 // Never again: the event becomes a dead letter of the group, with the reason (may be NULL), in which what is not UTF-8 is replaced. As
 // mw_ack.
-int mw_reject(struct mw_delivery *delivery, const char *reason);
+int mw_reject(struct mw_delivery *delivery,
+              const char *reason);
 
 // Settles many alike, with one of mw_settle_kind, and frees them. Those that were settled before fail the call with MW_INVALID; the others
 // are settled all the same.
