@@ -306,3 +306,41 @@ func TestAGatewayThatDiesInTheMiddleIsAnErrorOrAReconnectAndNeverAHang(t *testin
 	}
 	mesh.Drain(instantly(t))
 }
+
+func TestAHandlerThatWouldWaitForItselfIsToldSoAtOnce(t *testing.T) {
+	ctx, mesh, other, to := patience(t), connect(t), connect(t), topic(t)
+	ends := func(from string) {
+		for _, end := range []func() error{mesh.Close, func() error { return mesh.Drain(ctx) }} {
+			if err := end(); !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), "would wait for itself") {
+				t.Errorf("%s: %v", from, err)
+			}
+		}
+	}
+	serving(t, mesh, to, func(context.Context, *meshwire.Request) (any, error) {
+		ends("serve")
+		return nil, nil
+	})
+	publish(t, mesh, to, 3)
+	consuming, stop := context.WithCancel(ctx)
+	var handled atomic.Int32
+	fine(t, mesh.Consume(consuming, to, func(ctx context.Context, d *meshwire.Delivery) error {
+		ends("consume")
+		// One may end another client, and that client's handler not its own.
+		if handled.Add(1) == 1 {
+			inner, end := context.WithCancel(ctx)
+			return other.Consume(inner, to, func(context.Context, *meshwire.Delivery) error {
+				end()
+				if err := other.Close(); !errors.Is(err, meshwire.ErrInvalid) {
+					t.Error(err)
+				}
+				return nil
+			}, meshwire.Group("h"))
+		}
+		if handled.Load() == 3 {
+			fine(t, other.Close())
+			stop()
+		}
+		return nil
+	}, meshwire.Group("g")))
+	fine(t, mesh.Close())
+}
