@@ -123,6 +123,18 @@ pub enum Outcome {
     Ended,
 }
 
+impl From<Vec<Work<Job>>> for Outcome {
+    fn from(jobs: Vec<Work<Job>>) -> Self {
+        Self::Jobs(jobs)
+    }
+}
+
+impl From<Vec<Work<Inquiry>>> for Outcome {
+    fn from(inquiries: Vec<Work<Inquiry>>) -> Self {
+        Self::Inquiries(inquiries)
+    }
+}
+
 impl Ask {
     /// The name of the call, as errors have it.
     #[must_use]
