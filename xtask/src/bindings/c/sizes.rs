@@ -25,8 +25,8 @@ struct Bar {
 
 const BARS: [Bar; 2] = [
     Bar { name: "libmeshwire", goal: 5_000_000, most: 5_000_000 },
-    // Two thirds of it are TLS, the runtime and the standard library.
-    Bar { name: "libmeshwire-tcp", goal: 2_000_000, most: 3_400_000 },
+    // 3,254,336 were reached: half of it is TLS, the runtime and the standard library, and tables for panics are an eighth. `docs/c.md` tells.
+    Bar { name: "libmeshwire-tcp", goal: 2_000_000, most: 3_350_000 },
 ];
 
 impl Bar {
