@@ -128,17 +128,40 @@ func (c *Client) States(ctx context.Context) iter.Seq[State] {
 
 // Stats are counts of a client.
 type Stats struct {
-	// Pending publishes have no receipt yet.
-	Pending        uint64 `json:"pending"`
-	Published      uint64 `json:"published"`
-	Reconnects     uint64 `json:"reconnects"`
-	Resumes        uint64 `json:"resumes"`
-	Replays        uint64 `json:"replays"`
+	// Pending publishes have no receipt yet, PendingBytes of them.
+	Pending      uint64 `json:"pending"`
+	PendingBytes uint64 `json:"pending_bytes"`
+	// Buffered are those of them that are not on their way: there is no gateway, or it takes no more now.
+	Buffered      uint64 `json:"buffered"`
+	BufferedBytes uint64 `json:"buffered_bytes"`
+	// GivenUp publishes waited too long in the offline buffer.
+	GivenUp uint64 `json:"given_up"`
+	// Restored publishes were left in the offline file by an earlier client. The gateway has some of them, and others failed.
+	Restored          uint64 `json:"restored"`
+	RestoredPublished uint64 `json:"restored_published"`
+	RestoredFailed    uint64 `json:"restored_failed"`
+	// Published events were admitted.
+	Published uint64 `json:"published"`
+	// Carrier is what the session travels in, or did last: tcp, grpc, websocket or http.
+	Carrier string `json:"carrier"`
+	// Reconnects are logins after the first, Resumes those that went on with the same session.
+	Reconnects uint64 `json:"reconnects"`
+	Resumes    uint64 `json:"resumes"`
+	// Replays are events sent again after a reconnect, ReplaysByID those that are told apart by their ids alone.
+	Replays     uint64 `json:"replays"`
+	ReplaysByID uint64 `json:"replays_by_id"`
+	// ProtocolErrors and Silences are connections dropped since the gateway broke the protocol, or said nothing.
 	ProtocolErrors uint64 `json:"protocol_errors"`
 	Silences       uint64 `json:"silences"`
+	// SettlesDropped came too late to be sent, and LeasesLost were confirmed settles that came too late.
 	SettlesDropped uint64 `json:"settles_dropped"`
 	LeasesLost     uint64 `json:"leases_lost"`
-	// All has these and more, by the names of the library.
+	// Requests have not had their last reply. Of replies that nobody waited for RepliesDropped came over a connection that is gone,
+	// and RepliesLate after their request had ended.
+	Requests       uint64 `json:"requests"`
+	RepliesDropped uint64 `json:"replies_dropped"`
+	RepliesLate    uint64 `json:"replies_late"`
+	// All has these, and what a newer library counts, by the names of the library.
 	All map[string]any `json:"-"`
 }
 
@@ -147,6 +170,7 @@ func (c *Client) Stats() (Stats, error) {
 	if c.ending.Load() {
 		return Stats{}, closed("stats")
 	}
+	c.send()
 	text, failure := native.Stats(c.mesh)
 	if failure != nil {
 		return Stats{}, failed(failure)
@@ -162,6 +186,7 @@ func (c *Client) Flush(ctx context.Context) error {
 	if err := c.check(ctx, "flush"); err != nil {
 		return err
 	}
+	c.send()
 	c.settles.flush()
 	_, err := c.wait(ctx, native.Flush(c.mesh))
 	return errors.Join(err, c.unseen.take())

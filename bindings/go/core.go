@@ -51,7 +51,7 @@ type slot struct {
 
 func newCore() *core {
 	c := &core{queue: native.NewQueue(callsAtOnce), pumped: make(chan struct{}), done: make(chan struct{}), streams: make(map[*stream]struct{})}
-	c.settles.core = c
+	c.settles.core, c.out.crossed.L = c, &c.mu
 	go c.pump()
 	return c
 }
@@ -109,8 +109,9 @@ func (c *core) remove(tag uint64) waiter {
 
 func (c *core) tag(w waiter) uint64 {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.add(w)
+	tag := c.add(w)
+	c.mu.Unlock()
+	return tag
 }
 
 func (c *core) untag(tag uint64) {
@@ -182,6 +183,7 @@ func (c *core) check(ctx context.Context, operation string) error {
 
 // drain ends the client in good order, once; negative: with the default deadline.
 func (c *core) drain(ctx context.Context, deadline time.Duration) error {
+	c.send()
 	c.settles.flush()
 	c.mu.Lock()
 	open := make([]*stream, 0, len(c.streams))

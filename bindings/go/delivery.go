@@ -20,12 +20,14 @@ import (
 type Delivery struct {
 	Message
 	core *core
-	// held is where its handle is until it is settled.
-	held *atomic.Uintptr
-	// batch keeps the handles of those that came together until none of these is reachable.
+	// batch keeps the handles of those that came together until none of these is reachable. This one's is at its place until it is settled.
 	batch *handles
+	place int
 	job   *job
 }
+
+// held is where its handle is; not of one without a batch.
+func (d *Delivery) held() *atomic.Uintptr { return &d.batch.all[d.place] }
 
 // handles are what the library holds for a batch of deliveries.
 type handles struct{ all []atomic.Uintptr }
@@ -57,7 +59,7 @@ func (c *core) deliveries(handles []native.Handle, buffer []byte) ([]Delivery, i
 	all := make([]Delivery, len(handles))
 	for at := range all {
 		d := &all[at]
-		d.core, d.held, d.batch = c, &kept.all[at], kept
+		d.core, d.batch, d.place = c, kept, at
 		d.take(&read)
 	}
 	return all, size, nil
@@ -69,10 +71,10 @@ func again(operation string) error {
 
 // let gives the handle up, once.
 func (d *Delivery) let(operation string) (native.Handle, error) {
-	if d.held == nil {
+	if d.batch == nil {
 		return 0, invalid(operation, "this delivery came from no subscription", nil)
 	}
-	handle := d.held.Swap(0)
+	handle := d.held().Swap(0)
 	if handle == 0 {
 		return 0, again(operation)
 	}
@@ -191,13 +193,13 @@ func (d *Delivery) Extend() error {
 }
 
 func (d *Delivery) look(operation string) (native.Handle, error) {
-	if d.held == nil {
+	if d.batch == nil {
 		return 0, invalid(operation, "this delivery came from no subscription", nil)
 	}
 	if d.core.ending.Load() {
 		return 0, closed(operation)
 	}
-	handle := d.held.Load()
+	handle := d.held().Load()
 	if handle == 0 {
 		return 0, again(operation)
 	}

@@ -290,14 +290,39 @@ func (e *Event) appendExtension(to []byte, name string, value any) ([]byte, erro
 	}
 }
 
+// check says what cannot be packed.
+func (d *Data) check() error {
+	if d.err != nil {
+		return invalid("publish", "the data cannot be written as JSON", d.err)
+	}
+	if uint64(len(d.bytes)) > math.MaxUint32/2 {
+		return &Error{Code: CodeTooLarge, Number: numberOf(ErrTooLarge), Retry: RetryNever, Operation: "publish",
+			Message: fmt.Sprintf("%d bytes of data are over any limit", len(d.bytes))}
+	}
+	return nil
+}
+
+// appendTo packs an event that says nothing beside its data.
+func (d *Data) appendTo(to []byte) ([]byte, error) {
+	if err := d.check(); err != nil {
+		return to, err
+	}
+	// No attributes, and delivered at once, for ever.
+	var head [4 + 4 + 3*8 + 4 + 4]byte
+	binary.LittleEndian.PutUint32(head[0:], uint32(len(head)-4+len(d.bytes)))
+	binary.LittleEndian.PutUint32(head[32:], d.kind)
+	binary.LittleEndian.PutUint32(head[36:], uint32(len(d.bytes)))
+	return append(append(to, head[:]...), d.bytes...), nil
+}
+
 // appendTo packs the event, as MW_PACKED has it.
 func (e *Event) appendTo(to []byte) ([]byte, error) {
+	data := e.Data
 	if e.err != nil {
-		return to, invalid("publish", "the data cannot be written as JSON", e.err)
+		data.err = e.err
 	}
-	if uint64(len(e.Data.bytes)) > math.MaxUint32/2 {
-		return to, &Error{Code: CodeTooLarge, Number: numberOf(ErrTooLarge), Retry: RetryNever, Operation: "publish",
-			Message: fmt.Sprintf("%d bytes of data are over any limit", len(e.Data.bytes))}
+	if err := data.check(); err != nil {
+		return to, err
 	}
 	begin := len(to)
 	to = append(to, 0, 0, 0, 0, 0, 0, 0, 0)

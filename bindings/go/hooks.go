@@ -1,6 +1,9 @@
 package meshwire
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Hooks see what a client publishes and is delivered, on the goroutine that makes the call: all that tracing needs. Each may be nil.
 type Hooks struct {
@@ -8,7 +11,7 @@ type Hooks struct {
 	OnPublish func(ctx context.Context, topic string, event *Event) error
 	// OnDelivery sees a delivery before the program does.
 	OnDelivery func(d *Delivery)
-	// OnSettle sees what became of a delivery: "ack", "nack", "nack_after", "reject", and these with "_confirmed"; "forget".
+	// OnSettle sees what became of a delivery: "ack", "nack" or "reject", or "dropped" where it was forgotten.
 	OnSettle func(d *Delivery, how string)
 }
 
@@ -28,8 +31,13 @@ func (h *Hooks) delivered(d *Delivery) {
 	}
 }
 
-func (h *Hooks) settled(d *Delivery, how string) {
-	if h.OnSettle != nil {
-		h.OnSettle(d, how)
+func (h *Hooks) settled(d *Delivery, operation string) {
+	if h.OnSettle == nil {
+		return
 	}
+	how, _, _ := strings.Cut(operation, "_")
+	if how == "forget" {
+		how = "dropped"
+	}
+	h.OnSettle(d, how)
 }

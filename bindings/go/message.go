@@ -5,18 +5,19 @@ import (
 	"encoding/json"
 	"iter"
 	"math"
+	"strings"
 	"time"
 	"unsafe"
 
 	"github.com/meshwire/meshwire-go/internal/native"
 )
 
-// Message is an event that was received, and how it came. It is the program's: it stays as it is when the delivery is settled.
+// Message is an event that was received, and how it came. It is the program's: it stays as it is when the delivery is settled. What every
+// event has is at hand in its fields; what some have (Subject, ContentType, Time, ...) is read when it is asked for.
 type Message struct {
-	ID, Source, Type, Subject string
+	ID, Source, Type string
 	// Key: events of one key come in order (attribute partitionkey).
-	Key                     string
-	ContentType, DataSchema string
+	Key string
 	// Data is what it carries. It shares memory with its neighbours: copy what is kept for long.
 	Data []byte
 	// HasData: it carries data, which may be empty.
@@ -33,16 +34,31 @@ type Message struct {
 	Gap uint64
 
 	stored, expires int64
-	time            time.Time
-	count           uint32
-	attributes      []byte
+	// event is all of it, as it came.
+	event string
 }
 
 // noTime is what the library says where there is no time.
 const noTime = math.MinInt64
 
+// Subject is what in the source it is about.
+func (m *Message) Subject() string { return m.text("subject") }
+
+// ContentType is what the data is.
+func (m *Message) ContentType() string { return m.text("datacontenttype") }
+
+// DataSchema is where the data's schema is.
+func (m *Message) DataSchema() string { return m.text("dataschema") }
+
 // Time is when it happened; zero: it does not say.
-func (m *Message) Time() time.Time { return m.time }
+func (m *Message) Time() time.Time {
+	for name, value := range m.attributes() {
+		if name == "time" {
+			return value.at
+		}
+	}
+	return time.Time{}
+}
 
 // Stored is when the gateway stored it; zero of requests and replies.
 func (m *Message) Stored() time.Time { return at(m.stored) }
@@ -68,19 +84,61 @@ func (m *Message) JSON(into any) error {
 // Text is the data as text.
 func (m *Message) Text() string { return string(m.Data) }
 
+// value is what an attribute has: a text, or a moment.
+type value struct {
+	text   string
+	at     time.Time
+	moment bool
+}
+
+func (v value) String() string {
+	if v.moment {
+		return canonical(v.at)
+	}
+	return v.text
+}
+
+// attributes has the library read what else the event says.
+func (m *Message) attributes() iter.Seq2[string, value] {
+	return func(yield func(string, value) bool) {
+		if m.event == "" {
+			return
+		}
+		packed, failure := native.Attributes(m.event)
+		if failure != nil {
+			// It was read before it was handed out.
+			return
+		}
+		rest := reader{packed}
+		for range rest.small() {
+			kind, name := rest.small(), rest.text()
+			one := value{moment: kind == timeAttribute}
+			if one.moment {
+				one.at = rest.time()
+			} else {
+				one.text = rest.text()
+			}
+			if !yield(name, one) {
+				return
+			}
+		}
+	}
+}
+
+func (m *Message) text(wanted string) string {
+	for name, value := range m.attributes() {
+		if name == wanted {
+			return value.String()
+		}
+	}
+	return ""
+}
+
 // Attributes are all but id, source and type, with their canonical texts.
 func (m *Message) Attributes() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		rest := reader{m.attributes}
-		for range m.count {
-			kind, name := rest.small(), rest.text()
-			value := ""
-			if kind == timeAttribute {
-				value = canonical(rest.time())
-			} else {
-				value = rest.text()
-			}
-			if !yield(name, value) {
+		for name, value := range m.attributes() {
+			if !yield(name, value.String()) {
 				return
 			}
 		}
@@ -97,9 +155,9 @@ func (m *Message) Attribute(name string) (string, bool) {
 	case "type":
 		return m.Type, true
 	}
-	for found, value := range m.Attributes() {
+	for found, value := range m.attributes() {
 		if found == name {
-			return value, true
+			return value.String(), true
 		}
 	}
 	return "", false
@@ -127,11 +185,7 @@ func (r *reader) run() []byte {
 	return run
 }
 
-// text shares the memory of what was packed, which nobody changes.
-func (r *reader) text() string {
-	run := r.run()
-	return unsafe.String(unsafe.SliceData(run), len(run))
-}
+func (r *reader) text() string { return shared(r.run()) }
 
 func (r *reader) time() time.Time {
 	seconds := r.long()
@@ -159,53 +213,55 @@ type come struct {
 	stream    bool
 }
 
+// head is how many bytes stand before the topic of a message.
+const head = 6*8 + 16*4
+
 // take reads the next message.
 func (m *Message) take(r *reader) come {
-	m.Position, m.Attempt, m.Gap = uint64(r.long()), int(r.long()), uint64(r.long())
-	m.stored, m.expires = r.long(), r.long()
-	come := come{remaining: time.Duration(r.long()) * time.Millisecond, number: uint64(r.long()), stream: r.small() != 0}
-	m.Topic, m.ID, m.Source, m.Type = r.text(), r.text(), r.text(), r.text()
-	m.count = r.small()
-	begin := r.bytes
-	for range m.count {
-		kind, name := r.small(), r.text()
-		if kind == timeAttribute {
-			if at := r.time(); name == "time" {
-				m.time = at
-			}
-			continue
-		}
-		place := m.place(name)
-		if value := r.text(); place != nil {
-			*place = value
-		}
+	number := binary.LittleEndian
+	h := (*[head]byte)(r.bytes)
+	m.Position, m.Gap = number.Uint64(h[0:]), number.Uint64(h[8:])
+	m.stored, m.expires = int64(number.Uint64(h[16:])), int64(number.Uint64(h[24:]))
+	come := come{
+		remaining: time.Duration(number.Uint64(h[32:])) * time.Millisecond, number: number.Uint64(h[40:]),
+		stream: number.Uint32(h[52:]) != 0,
 	}
-	m.attributes = begin[: len(begin)-len(r.bytes) : len(begin)-len(r.bytes)]
-	kind := r.small()
-	m.HasData, m.IsText = kind != noData, kind == textData
-	if m.Data = r.run(); len(m.Data) > largeData {
+	m.Attempt = int(number.Uint32(h[48:]))
+	topic, size := number.Uint32(h[56:]), number.Uint32(h[60:])
+	m.Topic = shared(r.bytes[head : head+topic])
+	event := r.bytes[head+topic : head+topic+size : head+topic+size]
+	r.bytes = r.bytes[(head+topic+size+7)&^7:]
+	if len(event) > largeEvent {
 		// What is large does not keep its neighbours in memory.
-		m.Data = append([]byte(nil), m.Data...)
+		event = append([]byte(nil), event...)
 	}
+	m.event = shared(event)
+	part := func(at int) []byte {
+		begin, size := number.Uint32(h[at:]), number.Uint32(h[at+4:])
+		return event[begin : begin+size : begin+size]
+	}
+	m.ID, m.Source, m.Type, m.Key = shared(part(64)), shared(part(72)), shared(part(80)), shared(part(88))
+	m.Data = part(96)
+	kind := number.Uint32(h[104:])
+	m.HasData, m.IsText = kind != noData, kind == textData
 	return come
 }
 
-// largeData is a guess.
-const largeData = 64 << 10
+// largeEvent is a guess.
+const largeEvent = 64 << 10
 
-// place is where an attribute has a name of its own.
-func (m *Message) place(name string) *string {
-	switch name {
-	case "subject":
-		return &m.Subject
-	case "partitionkey":
-		return &m.Key
-	case "datacontenttype":
-		return &m.ContentType
-	case "dataschema":
-		return &m.DataSchema
+// shared is text in the memory of what was packed, which nobody changes.
+func shared(bytes []byte) string { return unsafe.String(unsafe.SliceData(bytes), len(bytes)) }
+
+// uncleared is memory that the library is about to fill: it is not cleared first.
+func uncleared(size int) []byte {
+	if size == 0 {
+		return nil
 	}
-	return nil
+	var all strings.Builder
+	all.Grow(size)
+	all.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(all.String()), size)
 }
 
 // pack has the library write messages down, and gives a reader of them.

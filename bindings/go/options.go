@@ -142,6 +142,15 @@ func Offline(file string) ConnectOption {
 	})
 }
 
+// OfflineMaxBytes bounds the offline buffer, in place of PublishWindow. Default 64 MiB.
+func OfflineMaxBytes(size int64) ConnectOption { return connectPair{"offline_max_bytes", bytes(size)} }
+
+// OfflineMaxAge is how long an event waits in the offline buffer before its publish fails. Default 24 h.
+func OfflineMaxAge(d time.Duration) ConnectOption { return connectPair{"offline_max_age", duration(d)} }
+
+// OfflineSync is what a publish waits for where there is an offline file: "synced", which is the default, or "written".
+func OfflineSync(level string) ConnectOption { return connectPair{"offline_sync", level} }
+
 // Token logs in with a bearer token.
 func Token(token string) ConnectOption { return connectPair{"token", token} }
 

@@ -2,10 +2,8 @@ package meshwire
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -57,7 +55,7 @@ func (p *Pending) end(failure *native.Failure) {
 		p.admits = nil
 	}
 	// Whoever stores a channel looks again whether it has ended.
-	if waits := p.waits.Swap(nil); waits != nil {
+	if waits := p.waits.Load(); waits != nil {
 		close(*waits)
 	}
 }
@@ -84,13 +82,12 @@ func (p *Pending) until(ctx context.Context) bool {
 	if p.ended.Load() {
 		return true
 	}
+	p.core.hurry()
 	waits := p.waits.Load()
 	if waits == nil {
 		made := make(chan struct{})
 		if waits = &made; !p.waits.CompareAndSwap(nil, waits) {
-			if waits = p.waits.Load(); waits == nil {
-				return true
-			}
+			waits = p.waits.Load()
 		}
 		if p.ended.Load() {
 			// The other one may have looked before the channel was there.
@@ -164,29 +161,12 @@ func (u *unseen) take() error {
 	return errors.Join(all...)
 }
 
-// outbox is what publishes leave in while one of them crosses to the library: it takes along those that came meanwhile.
-type outbox struct {
-	packed   []byte
-	spare    []byte
-	pending  []*Pending
-	away     []*Pending
-	crossing bool
-	// waiting are the plain publishes that have no receipt yet.
-	waiting atomic.Int64
-}
-
-// rooms, as the library has them: fail when the window is full, or wait.
-const (
-	roomNow uint32 = iota
-	roomWait
-)
-
 // events are used again where nobody else has seen them.
 var events = sync.Pool{New: func() any { return new(Event) }}
 
-// spent gives an event back that was packed.
+// spent gives an event back that was packed, if there is one.
 func (c *core) spent(e *Event) {
-	if c.hooks.OnPublish == nil {
+	if e != nil && c.hooks.OnPublish == nil {
 		*e = Event{}
 		events.Put(e)
 	}
@@ -202,18 +182,6 @@ func (c *core) event(ctx context.Context, topic string, data any, options []Even
 		}
 	}
 	return e, c.hooks.published(ctx, topic, e)
-}
-
-// pack puts an event behind its tag, its room and its topic. The lock is held, or the bytes are the caller's own.
-func pack1(to []byte, tag uint64, room uint32, topic string, e *Event) ([]byte, error) {
-	begin := len(to)
-	to = binary.LittleEndian.AppendUint64(to, tag)
-	to = binary.LittleEndian.AppendUint32(to, room)
-	to, err := e.appendTo(appendText(to, topic))
-	if err != nil {
-		return to[:begin], err
-	}
-	return to, nil
 }
 
 // Publish publishes an event and waits until it is kept to the topic's level of durability. data is made by Bytes, Text or JSON; an
@@ -248,106 +216,57 @@ func (c *Client) Publish(ctx context.Context, topic string, data any, options ..
 	return p.Receipt(ctx)
 }
 
-// join leaves an event in the outbox, and has it and what others left cross, unless somebody is about that.
-func (c *core) join(p *Pending, topic string, e *Event) error {
-	c.mu.Lock()
-	p.tag = c.add(p)
-	packed, err := pack1(c.out.packed, p.tag, roomWait, topic, e)
-	c.out.packed = packed
-	if err != nil {
-		c.remove(p.tag)
-		c.mu.Unlock()
-		return err
-	}
-	c.out.pending = append(c.out.pending, p)
-	if c.out.crossing {
-		c.mu.Unlock()
-		return nil
-	}
-	c.out.crossing = true
-	if c.out.waiting.Load() > 1 {
-		// Those whose receipts came together are about to publish again: they come along.
-		c.mu.Unlock()
-		runtime.Gosched()
-		c.mu.Lock()
-	}
-	for len(c.out.pending) > 0 {
-		packed, away := c.out.packed, c.out.pending
-		c.out.packed, c.out.pending = c.out.spare[:0], c.out.away[:0]
-		c.out.spare, c.out.away = nil, nil
-		c.mu.Unlock()
-		c.cross(packed, away)
-		clear(away)
-		c.mu.Lock()
-		if cap(packed) <= keptBytes {
-			c.out.spare = packed
-		}
-		c.out.away = away
-	}
-	c.out.crossing = false
-	c.mu.Unlock()
-	return nil
-}
-
 // buffers are for one event on its way.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// keptBytes is the largest buffer that is used again.
-const keptBytes = 1 << 20
-
-// cross hands events to the library; those that it refuses end here.
-func (c *core) cross(packed []byte, away []*Pending) {
-	refused, failure := native.PublishPacked(c.mesh, packed, len(away), c.queue)
-	if failure != nil {
-		for _, p := range away {
-			c.refuse(p.tag, failure)
-		}
-	}
-	for _, refusal := range refused {
-		c.refuse(refusal.Tag, refusal.Failure)
-	}
-}
-
-func (c *core) refuse(tag uint64, failure *native.Failure) {
-	c.mu.Lock()
-	w := c.remove(tag)
-	c.mu.Unlock()
-	if w != nil {
-		w.complete(&native.Completion{Failure: failure})
-	}
-}
-
 // PublishAsync publishes an event and waits for room only, where the window of what is unanswered is full: the receipt comes later. Events
-// of one goroutine are published in order. data is as with Publish.
+// of one goroutine are published in order. data is as with Publish. An event that cannot be refused leaves with those behind it, after half a
+// millisecond at the latest, or when somebody waits.
 func (c *Client) PublishAsync(ctx context.Context, topic string, data any, options ...EventOption) (*Pending, error) {
 	if err := c.check(ctx, "publish"); err != nil {
 		return nil, err
 	}
-	e, err := c.event(ctx, topic, data, options)
-	if err != nil {
-		return nil, err
+	what := parcel{}
+	if alone, isData := data.(Data); isData && len(options) == 0 && c.hooks.OnPublish == nil {
+		what.data = alone
+	} else {
+		e, err := c.event(ctx, topic, data, options)
+		if err != nil {
+			return nil, err
+		}
+		what.event = e
 	}
 	p := &Pending{core: c.core, async: true}
-	if c.hasFile.Load() {
-		return c.admit(ctx, p, topic, e)
+	if err := c.room(ctx); err != nil {
+		return nil, err
 	}
-	failure, err := c.try(p, roomNow, topic, e)
+	if what.isPlain() && c.gather(p, topic, what) {
+		c.spent(what.event)
+		return p, nil
+	}
+	// In order behind those that wait for company.
+	c.send()
+	if c.hasFile.Load() {
+		return c.admit(ctx, p, topic, what)
+	}
+	failure, err := c.try(p, roomNow, topic, what)
 	if err != nil {
 		return nil, err
 	}
 	switch {
 	case failure == nil:
-		c.spent(e)
+		c.know(topic)
+		c.spent(what.event)
 		return p, nil
 	case Code(failure.Name) == CodeUnsupported:
 		// With an offline file an event is admitted when it is in there.
 		c.hasFile.Store(true)
-		return c.admit(ctx, p, topic, e)
+		return c.admit(ctx, p, topic, what)
 	case Code(failure.Name) != CodeBufferFull:
 		return nil, failed(failure)
 	}
 	// It waits for room in the library, and this goroutine until it has had it.
-	if failure, err = c.try(p, roomWait, topic, e); err != nil {
+	if failure, err = c.try(p, roomWait, topic, what); err != nil {
 		return nil, err
 	}
 	if failure != nil {
@@ -362,16 +281,16 @@ func (c *Client) PublishAsync(ctx context.Context, topic string, data any, optio
 }
 
 // try hands one event to the library.
-func (c *core) try(p *Pending, room uint32, topic string, e *Event) (*native.Failure, error) {
+func (c *core) try(p *Pending, room uint32, topic string, what parcel) (*native.Failure, error) {
 	buffer, _ := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	p.tag = c.tag(p)
-	packed, err := pack1((*buffer)[:0], p.tag, room, topic, e)
+	packed, err := pack1((*buffer)[:0], p.tag, room, topic, what)
 	if err != nil {
 		c.untag(p.tag)
 		return nil, err
 	}
-	refused, failure := native.PublishPacked(c.mesh, packed, 1, c.queue)
+	refused, failure := native.PublishPacked(c.mesh, packed, 1, c.queue, nil)
 	if cap(packed) <= keptBytes {
 		*buffer = packed
 	}
@@ -385,8 +304,8 @@ func (c *core) try(p *Pending, room uint32, topic string, e *Event) (*native.Fai
 }
 
 // admit waits until the event is admitted.
-func (c *core) admit(ctx context.Context, p *Pending, topic string, e *Event) (*Pending, error) {
-	packed, err := e.appendTo(nil)
+func (c *core) admit(ctx context.Context, p *Pending, topic string, what parcel) (*Pending, error) {
+	packed, err := what.appendTo(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -448,6 +367,7 @@ func (c *Client) PublishBatch(ctx context.Context, topic string, items ...any) [
 		}
 		places = append(places, at)
 	}
+	c.send()
 	completion, err := c.wait(ctx, native.PublishBatch(c.mesh, topic, packed, len(places)))
 	if err != nil {
 		return all(err)

@@ -22,7 +22,7 @@ const (
 	// settleAge keeps them far below the time that a lease has, and is much for a program.
 	settleAge = 2 * time.Millisecond
 	// settleMost is about a batch.
-	settleMost = 128
+	settleMost = 256
 )
 
 // ack has a delivery settled soon.

@@ -102,7 +102,7 @@ func (s *stream) end() {
 func (s *stream) drop() {
 	var rest []native.Handle
 	for at := min(s.next, len(s.here)); at < len(s.here); at++ {
-		if handle := s.here[at].held.Swap(0); handle != 0 {
+		if handle := s.here[at].held().Swap(0); handle != 0 {
 			rest = append(rest, handle)
 		}
 	}
@@ -166,7 +166,16 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 				break
 			}
 		}
-		if d := s.hand(); d != nil {
+		if time.Since(s.taken) > staleAfter {
+			if d := s.hand(); d != nil {
+				batch = append(batch, d)
+			}
+			continue
+		}
+		// So fresh are all of them.
+		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
+			d := &s.here[s.next]
+			s.core.hooks.delivered(d)
 			batch = append(batch, d)
 		}
 	}
@@ -179,8 +188,8 @@ func (s *stream) hand() *Delivery {
 		d := &s.here[s.next]
 		s.next++
 		// After a reconnect what was taken before comes again: handling it now would be once too often.
-		if time.Since(s.taken) > staleAfter && native.IsStale(d.held.Load()) {
-			native.GiveBack([]native.Handle{d.held.Swap(0)})
+		if time.Since(s.taken) > staleAfter && native.IsStale(d.held().Load()) {
+			native.GiveBack([]native.Handle{d.held().Swap(0)})
 			continue
 		}
 		s.core.hooks.delivered(d)
@@ -206,7 +215,7 @@ func (s *stream) more(most int) error {
 
 // read has deliveries at hand. The lock is held.
 func (s *stream) read(handles []native.Handle) error {
-	here, size, err := s.core.deliveries(handles, make([]byte, s.size*len(handles)))
+	here, size, err := s.core.deliveries(handles, uncleared(s.size*len(handles)))
 	if err != nil {
 		return err
 	}

@@ -69,9 +69,12 @@ struct Options {
     /// Milliseconds that a step may take that does not say.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     patience_ms: u64,
-    /// Plant each defect of planted.toml and see that its case catches it.
+    /// Plant each defect of planted.toml and see that its case catches it; with --testee those of every client, in these.
     #[arg(long)]
     planted: bool,
+    /// The folder with the programs of testees; that of the other programs if absent.
+    #[arg(long, value_name = "FOLDER")]
+    testees_in: Option<PathBuf>,
     /// Each case with one store alone: the log where it has it.
     #[arg(long)]
     one_store: bool,
@@ -102,8 +105,9 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         Some(folder) => folder.clone(),
         None => std::env::current_exe()?.parent().context("this program lies nowhere")?.to_path_buf(),
     };
+    let testees_in = options.testees_in.as_ref().unwrap_or(&programs);
     if options.planted {
-        return planted::check(&options.folder, &programs, options.jobs);
+        return planted::check(&options.folder, (&programs, testees_in), &options.testee, options.jobs);
     }
     let folders = Folders::below(&options.folder);
     let mut cases = case::read_all(&folders.cases)?;
@@ -121,7 +125,7 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         .filter(chosen)
         .collect();
     ensure!(!cells.is_empty(), "no case has such a name");
-    let testees = read_testees(&options.folder, &programs, &options.testee)?;
+    let testees = read_testees(&options.folder, testees_in, &options.testee)?;
     let run = Run {
         folders: &folders,
         testees: &testees,

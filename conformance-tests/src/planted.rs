@@ -1,6 +1,7 @@
 //! The runner held against mistakes: each planted defect must be caught by the cases
 //! that say so, which pass with the same programs without it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -11,6 +12,8 @@ use anyhow::{Context as _, ensure};
 
 /// Most runs wait in vain, as they should; the runs without a defect show that it is enough.
 const PATIENCE_MS: &str = "4000";
+/// The testee that every defect of the client can be planted in.
+const PLANTED: &str = "planted";
 
 /// The list of defects.
 #[derive(Debug, serde::Deserialize)]
@@ -26,11 +29,22 @@ struct Defect {
     name: String,
     /// Cases that must fail while it is planted.
     caught_by: Vec<String>,
+    /// Of the client, and caught whatever language it is used from.
+    #[serde(default)]
+    every_testee: bool,
 }
 
 struct Programs {
     runner: PathBuf,
     gateway: PathBuf,
+    testees: PathBuf,
+}
+
+/// One run of a case.
+struct Try<'a> {
+    testee: &'a str,
+    case: &'a str,
+    defect: Option<&'a str>,
 }
 
 /// How one run of a case with planted programs ended.
@@ -44,9 +58,10 @@ enum Ended {
 
 impl Programs {
     /// One case in a runner of its own: the environment names the defect.
-    fn play(&self, case: &str, defect: Option<&str>) -> anyhow::Result<Ended> {
+    fn play(&self, Try { testee, case, defect }: &Try<'_>) -> anyhow::Result<Ended> {
         let mut command = Command::new(&self.runner);
-        command.args(["--testee", "planted", "--filter", &format!("{case}/"), "--one-store"]);
+        command.args(["--testee", testee, "--filter", &format!("{case}/"), "--one-store"]);
+        command.arg("--testees-in").arg(&self.testees);
         command.args(["--patience-ms", PATIENCE_MS]);
         command.env("MESHWIRE_BIN", &self.gateway).env_remove("MESHWIRE_PLANTED").stdin(Stdio::null());
         if let Some(defect) = defect {
@@ -62,21 +77,31 @@ impl Programs {
     }
 }
 
-/// Plants every defect and prints which case caught it.
-pub(crate) fn check(folder: &Path, programs: &Path, jobs: usize) -> anyhow::Result<bool> {
+/// Plants every defect and prints which case caught it; in `testees` those of every client, else all in the planted testee.
+pub(crate) fn check(
+    folder: &Path,
+    (programs, testees_in): (&Path, &Path),
+    testees: &[String],
+    jobs: usize,
+) -> anyhow::Result<bool> {
     let path = folder.join("planted.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     let list: List = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
     ensure!(list.defect.iter().all(|d| !d.caught_by.is_empty()), "a defect in {} has no case", path.display());
     let suffix = std::env::consts::EXE_SUFFIX;
     let gateway = programs.join(format!("meshwire-planted-gateway{suffix}"));
-    let programs = Programs { runner: std::env::current_exe()?, gateway };
-    let mut work: Vec<(&str, Option<&str>)> = Vec::new();
-    for defect in &list.defect {
-        for case in &defect.caught_by {
-            work.push((case, Some(&defect.name)));
-            if !work.contains(&(case, None)) {
-                work.push((case, None));
+    let programs = Programs { runner: std::env::current_exe()?, gateway, testees: testees_in.to_owned() };
+    let planted = [PLANTED.to_owned()];
+    let chosen: Vec<&Defect> = list.defect.iter().filter(|defect| testees.is_empty() || defect.every_testee).collect();
+    let mut work: Vec<Try<'_>> = Vec::new();
+    for testee in if testees.is_empty() { &planted[..] } else { testees } {
+        let mut sound = BTreeSet::new();
+        for defect in &chosen {
+            for case in &defect.caught_by {
+                work.push(Try { testee, case, defect: Some(&defect.name) });
+                if sound.insert(case) {
+                    work.push(Try { testee, case, defect: None });
+                }
             }
         }
     }
@@ -85,9 +110,9 @@ pub(crate) fn check(folder: &Path, programs: &Path, jobs: usize) -> anyhow::Resu
     thread::scope(|scope| {
         for _ in 0..jobs.max(1) {
             scope.spawn(|| {
-                while let Some((case, defect)) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let ended = programs.play(case, *defect).unwrap_or_else(|e| Ended::Broken(format!("{e:#}")));
-                    let bad = tell(case, *defect, &ended);
+                while let Some(run) = work.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let ended = programs.play(run).unwrap_or_else(|e| Ended::Broken(format!("{e:#}")));
+                    let bad = tell(run, &ended);
                     if let Ok(mut faults) = faults.lock() {
                         *faults += u32::from(bad);
                     }
@@ -97,18 +122,18 @@ pub(crate) fn check(folder: &Path, programs: &Path, jobs: usize) -> anyhow::Resu
     });
     let faults = faults.into_inner().unwrap_or(1);
     let good = work.len() - usize::try_from(faults).unwrap_or_default();
-    println!("{} defects; {good} passed, {faults} failed, 0 skipped", list.defect.len());
+    println!("{} defects; {good} passed, {faults} failed, 0 skipped", chosen.len());
     Ok(faults == 0)
 }
 
 /// Prints a line; `true` when it is not as it should be.
-fn tell(case: &str, defect: Option<&str>, ended: &Ended) -> bool {
+fn tell(Try { testee, case, defect }: &Try<'_>, ended: &Ended) -> bool {
     match (defect, ended) {
-        (Some(defect), Ended::Failed) => println!("caught   {defect}: {case}"),
-        (Some(defect), Ended::Passed) => println!("MISSED   {defect}: {case} passes"),
-        (None, Ended::Passed) => println!("sound    {case}"),
-        (None, Ended::Failed) => println!("UNSOUND  {case} fails without a defect"),
-        (_, Ended::Broken(said)) => println!("BROKEN   {case}: {said}"),
+        (Some(defect), Ended::Failed) => println!("caught   {testee} {defect}: {case}"),
+        (Some(defect), Ended::Passed) => println!("MISSED   {testee} {defect}: {case} passes"),
+        (None, Ended::Passed) => println!("sound    {testee} {case}"),
+        (None, Ended::Failed) => println!("UNSOUND  {testee} {case} fails without a defect"),
+        (_, Ended::Broken(said)) => println!("BROKEN   {testee} {case}: {said}"),
     }
     *ended != if defect.is_some() { Ended::Failed } else { Ended::Passed }
 }

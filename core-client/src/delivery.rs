@@ -66,6 +66,37 @@ pub(crate) struct Place {
     pub(crate) generation: u32,
 }
 
+/// Deliveries in a row that are settled alike.
+struct Row {
+    inbox: Arc<Inbox>,
+    settled: Settled,
+    bytes: usize,
+    position: u64,
+}
+
+impl Row {
+    fn of(first: &Delivery, how: How) -> Self {
+        let (inbox, settled) = (Arc::clone(&first.inbox), first.range(how));
+        Self { inbox, settled, bytes: first.event.len(), position: first.place.position }
+    }
+
+    fn goes_on_with(&self, next: &Delivery) -> bool {
+        Arc::ptr_eq(&self.inbox, &next.inbox)
+            && self.settled.generation == next.place.generation
+            && self.settled.first.saturating_add(self.settled.count.into()) == next.place.number
+    }
+
+    fn add(&mut self, next: &Delivery) {
+        self.settled.count += 1;
+        self.bytes += next.event.len();
+        self.position = self.position.max(next.place.position);
+    }
+
+    fn settle(self) {
+        self.inbox.settle(self.settled, self.bytes, self.position);
+    }
+}
+
 /// As much of a reason as the gateway keeps.
 const REASON_BYTES: usize = 1024;
 
@@ -113,6 +144,13 @@ impl Delivery {
     #[must_use]
     pub const fn raw(&self) -> &Bytes {
         &self.event
+    }
+
+    /// Where the parts of [`raw`](Self::raw) are. For bindings.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn layout(&self) -> EventLayout {
+        self.layout
     }
 
     /// CloudEvents attribute `id`.
@@ -191,6 +229,27 @@ impl Delivery {
     /// within 5 ms and never fails; a lost one shows as a redelivery, and as a warning in the log.
     pub fn ack(self) {
         self.settle(SettleKind::Ack);
+    }
+
+    /// [Acks](Self::ack) many, those in a row under one lock. For bindings, to which acks come together.
+    #[doc(hidden)]
+    pub fn ack_all(all: impl IntoIterator<Item = Self>) {
+        let how = How::from(SettleKind::Ack);
+        let mut row: Option<Row> = None;
+        for mut delivery in all {
+            delivery.decided(&how);
+            match &mut row {
+                Some(row) if row.goes_on_with(&delivery) => row.add(&delivery),
+                _ => {
+                    if let Some(row) = row.replace(Row::of(&delivery, how.clone())) {
+                        row.settle();
+                    }
+                }
+            }
+        }
+        if let Some(row) = row {
+            row.settle();
+        }
     }
 
     /// Not done: the event comes again, to any member of the group, and later

@@ -274,7 +274,7 @@ impl Inbox {
         Poll::Pending
     }
 
-    /// The consumer settles one delivery, of so many bytes, with its position.
+    /// The consumer settles deliveries in a row, of so many bytes, the last with this position.
     pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize, position: u64) {
         let mut contents = self.lock();
         let mut is_late = false;
@@ -283,9 +283,9 @@ impl Inbox {
         } else if is_final(&settled.how) {
             contents.decided = contents.decided.max(position);
         }
-        contents.held = contents.held.saturating_sub(1);
+        contents.held = contents.held.saturating_sub(settled.count.into());
         contents.done += 1;
-        contents.settled_events += 1;
+        contents.settled_events = contents.settled_events.saturating_add(settled.count);
         contents.settled_bytes += bytes as u64;
         match contents.settles.last_mut() {
             Some(last)

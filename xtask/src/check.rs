@@ -46,9 +46,9 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<bool> {
     Ok(failed.is_empty())
 }
 
-/// Writes every generated file anew: the tables first, of which the header of C is made.
+/// Writes every generated file anew: the tables first, of which the header of C is made, and last what is read of all languages.
 pub(crate) fn generate(workspace: &Workspace) -> anyhow::Result<bool> {
-    for package in ["meshwire-proto", "meshwire-c"] {
+    for package in ["meshwire-proto", "meshwire-c", "meshwire-parity"] {
         if !show(generated(workspace, &["-p", package]).env("MESHWIRE_GEN", "write"))? {
             return Ok(false);
         }

@@ -14,9 +14,37 @@ const OTHERS: [&str; 7] = ["tcps", "grpc", "grpcs", "ws", "wss", "http", "https"
 pub(crate) fn runs(commit: &str, all: bool, testees: &[&'static str]) -> [Vec<&'static str>; 3] {
     let mut played =
         if all { vec!["--transport", "all"] } else { vec!["--transport", "tcp", "--transport", other(commit)] };
-    played.extend(["--testee", "rust"]);
-    played.extend(testees.iter().flat_map(|name| ["--testee", *name]));
+    played.extend(everyone(testees));
     [played, vec!["--spoil"], vec!["--planted"]]
+}
+
+fn everyone<'a>(testees: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    ["rust"].into_iter().chain(testees.to_vec()).flat_map(|name| ["--testee", name])
+}
+
+/// Whom arguments for the runner are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// They name nobody.
+    Everyone,
+    /// They name testees that must be installed.
+    Others,
+    /// The client of this workspace alone.
+    Rust,
+}
+
+impl Asks {
+    fn of(arguments: &[&str]) -> Self {
+        let named = |pair: &[&str]| pair.first() == Some(&"--testee") && pair.get(1) != Some(&"rust");
+        let alone = |word: &&str| ["--testee", "--bless", "--spoil", "--planted", "--help", "-h"].contains(word);
+        if arguments.windows(2).any(named) {
+            Self::Others
+        } else if arguments.iter().any(alone) {
+            Self::Rust
+        } else {
+            Self::Everyone
+        }
+    }
 }
 
 /// Another one for every commit.
@@ -31,15 +59,18 @@ pub(crate) fn conformance(workspace: &Workspace, arguments: &[&str]) -> anyhow::
     if !show(&mut workspace.cargo(&["build", "--quiet", "--workspace", "--all-targets"]))? {
         return Ok(false);
     }
-    let is_ours = arguments.iter().all(|word| !word.starts_with("--testee")) || arguments.ends_with(&["rust"]);
-    if !arguments.is_empty() && is_ours {
-        return show(command(workspace).args(arguments));
-    }
-    for absent in bindings::ready(workspace)?.absent {
-        println!("left out: {absent}");
+    let asks = Asks::of(arguments);
+    if asks != Asks::Rust {
+        for absent in bindings::ready(workspace)?.absent {
+            println!("left out: {absent}");
+        }
     }
     if !arguments.is_empty() {
-        return show(command(workspace).args(arguments));
+        let mut command = command(workspace);
+        if asks == Asks::Everyone {
+            command.args(everyone(&bindings::testees(workspace)));
+        }
+        return show(command.args(arguments));
     }
     let mut good = true;
     for arguments in runs(&workspace.commit(), false, &bindings::testees(workspace)) {
@@ -55,6 +86,14 @@ pub(crate) fn command(workspace: &Workspace) -> Command {
     command
 }
 
+/// The runner with testees whose client makes the mistakes that each of them must be caught with.
+pub(crate) fn planted(workspace: &Workspace, planted: &Workspace, testees: &[&str]) -> Command {
+    let mut command = command(workspace);
+    command.arg("--planted").arg("--testees-in").arg(planted.built(Profile::Dev, ""));
+    command.args(testees.iter().flat_map(|name| ["--testee", name]));
+    command
+}
+
 /// Passed, failed and skipped of a runner's last line.
 pub(crate) fn totals(line: &str) -> Option<(u32, u32, u32)> {
     let number = |word: &str| {
@@ -66,7 +105,7 @@ pub(crate) fn totals(line: &str) -> Option<(u32, u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OTHERS, other, runs, totals};
+    use super::{Asks, OTHERS, other, runs, totals};
 
     #[test]
     fn a_commit_plays_tcp_and_one_other_transport_and_all_plays_every_one() {
@@ -76,6 +115,14 @@ mod tests {
         let seen: Vec<_> = (0..7).map(|n| other(&format!("{n:08x}"))).collect();
         assert_eq!(seen, OTHERS);
         assert_eq!(other("unknown"), "tcps");
+    }
+
+    #[test]
+    fn a_case_is_played_with_everyone_unless_somebody_is_named_or_it_is_about_the_cases() {
+        assert_eq!(Asks::of(&["--filter", "settle/"]), Asks::Everyone);
+        assert_eq!(Asks::of(&["--testee", "go", "--testee", "rust"]), Asks::Others);
+        assert_eq!(Asks::of(&["--testee", "rust"]), Asks::Rust);
+        assert_eq!(Asks::of(&["--bless", "--filter", "settle/"]), Asks::Rust);
     }
 
     #[test]

@@ -38,6 +38,8 @@ Usage: cargo xtask COMMAND
   gen                        write every generated file anew
   tidy                       house rules that no compiler checks
   bench smoke                throughput beside NATS and Redis, release build
+  bench bindings [NAME...]   each language beside Rust and the native client of NATS JetStream
+       [--pairs 5] [--seconds 2] [--profile dist]
 ";
 
 fn main() -> ExitCode {
@@ -73,6 +75,7 @@ fn run(words: &[&str]) -> anyhow::Result<bool> {
         ["gen"] => check::generate(&workspace),
         ["tidy"] => tidy::report(&workspace),
         ["bench", "smoke", arguments @ ..] => bench::smoke(&workspace, arguments),
+        ["bench", "bindings", arguments @ ..] => bench::bindings(&workspace, arguments),
         _ => anyhow::bail!("unknown command `{}`\n\n{HELP}", words.join(" ")),
     }
 }

@@ -45,6 +45,12 @@ impl Workspace {
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(arguments);
+        // What cargo tells this program of itself: build scripts that look at it would run anew, and all behind them be built again.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+                command.env_remove(name);
+            }
+        }
         if std::env::var_os("CI").is_some() {
             command.env("CARGO_INCREMENTAL", "0");
         }

@@ -78,15 +78,16 @@ func receive(mesh *meshwire.Client, topic string, events int) float64 {
 	sub, err := mesh.Subscribe(ctx, topic, meshwire.Group("bench"), meshwire.StartEarliest(), meshwire.Prefetch(window, 8<<20))
 	fine(err)
 	begun, left := time.Now(), events
-	for d, err := range sub.All(ctx) {
+	for left > 0 {
+		deliveries, err := sub.NextBatch(ctx, batch)
 		fine(err)
-		if len(d.Data) != size {
-			log.Fatal("other data")
+		for _, d := range deliveries {
+			if len(d.Data) != size {
+				log.Fatal("other data")
+			}
+			fine(d.Ack())
 		}
-		fine(d.Ack())
-		if left--; left == 0 {
-			break
-		}
+		left -= len(deliveries)
 	}
 	return rate(events, begun)
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{Delivery, Queue, Result, Settle};
+use meshwire_embed::{Client, Delivery, InHand, Operation, Parted, Queue, Received, Result, Settle, Together};
 
 use crate::border::{c_text, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet};
 use crate::event::mw_data;
@@ -20,27 +20,39 @@ pub struct mw_delivery {
 ///
 /// # Safety
 /// `place` has room for them.
-pub(crate) unsafe fn hand(all: Vec<Delivery>, place: *mut *mut mw_delivery) -> Result<usize> {
-    all.iter().for_each(|delivery| hooks::delivered(delivery.client(), Message::Delivery(delivery)));
+pub(crate) unsafe fn hand(all: InHand, place: *mut *mut mw_delivery) -> Result<usize> {
+    if hooks::are_there(all.client()) {
+        all.all()?.for_each(|delivery| hooks::delivered(all.client(), Message::Delivery(delivery)));
+    }
     let mut count = 0;
-    deliveries().insert(all, |number| {
-        // SAFETY: as this function's.
-        unsafe { place.add(count).write(std::ptr::without_provenance_mut(number)) };
-        count += 1;
-    })?;
+    for batch in all.split(Parted::<InHand>::PARTS)? {
+        let parts = batch.len();
+        deliveries().insert(batch, parts, |number| {
+            // SAFETY: as this function's.
+            unsafe { place.add(count).write(std::ptr::without_provenance_mut(number)) };
+            count += 1;
+        })?;
+    }
     Ok(count)
 }
 
 fn look<R>(
     delivery: *const mw_delivery,
     operation: &'static str,
-    then: impl FnOnce(&Delivery) -> Result<R>,
+    then: impl FnOnce(&Received) -> Result<R>,
 ) -> Result<R> {
-    deliveries().with(delivery.addr(), operation, |delivery| then(delivery))?
+    deliveries().with(delivery.addr(), operation, |batch, at| (batch.get(at, operation).and_then(then), false))
 }
 
 fn take(delivery: *mut mw_delivery, operation: &'static str) -> Result<Delivery> {
-    deliveries().remove_one(delivery.addr(), operation)
+    deliveries().with(delivery.addr(), operation, |batch, at| {
+        let taken = batch.take(at, operation);
+        (taken, batch.is_empty())
+    })
+}
+
+fn extend_confirmed(delivery: *mut mw_delivery, queue: &Queue, tag: u64) -> Result<Operation> {
+    deliveries().with(delivery.addr(), "extend", |batch, at| (batch.begin_extend_confirmed(at, queue, tag), false))
 }
 
 /// # Safety
@@ -58,7 +70,13 @@ unsafe fn how(kind: c_int, delay_ms: i64, reason: *const c_char) -> Result<Settl
 }
 
 fn tell(delivery: &Delivery, how: &Settle) {
-    hooks::settled(delivery.client(), Message::Delivery(delivery), hooks::kind(how));
+    tell_kind(delivery, hooks::kind(how));
+}
+
+fn tell_kind(delivery: &Delivery, kind: mw_settle_kind) {
+    if let Ok(of) = delivery.get() {
+        hooks::settled(delivery.client(), Message::Delivery(of), kind);
+    }
 }
 
 fn settle(delivery: Delivery, how: Settle) -> Result<()> {
@@ -88,7 +106,7 @@ pub unsafe extern "C" fn mw_read(
         for at in 0..count {
             // SAFETY: the program says that there are so many.
             let delivery = unsafe { batch.add(at).read() };
-            let message = look(delivery, "read", |delivery| mw_message::of(Message::Delivery(delivery)))?;
+            let message = look(delivery, "read", |delivery| Ok(mw_message::of(Message::Delivery(delivery))))?;
             // SAFETY: the program has places for so many, of this size.
             unsafe { message.put(messages.byte_add(at * size), size) };
         }
@@ -100,7 +118,7 @@ pub unsafe extern "C" fn mw_read(
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_delivery_data(delivery: *const mw_delivery) -> mw_data {
     let none = mw_data { ptr: std::ptr::null(), len: 0, kind: 0 };
-    quiet(none, || look(delivery, "read", |delivery| Ok(mw_message::of(Message::Delivery(delivery))?.data)))
+    quiet(none, || look(delivery, "read", |delivery| Ok(mw_message::of(Message::Delivery(delivery)).data)))
 }
 
 /// An attribute of a delivery as its canonical text, such as "time", into a buffer of so many bytes, ended by a zero: gives its length, which
@@ -115,7 +133,7 @@ pub unsafe extern "C" fn mw_delivery_attribute(
     quiet(-1, || {
         look(delivery, "read", |delivery| {
             // SAFETY: the program's text and buffer.
-            unsafe { attribute(&delivery.event()?, name, buffer, size) }
+            unsafe { attribute(&delivery.event(), name, buffer, size) }
         })
     })
 }
@@ -130,7 +148,7 @@ pub unsafe extern "C" fn mw_delivery_attribute_at(
     value: *mut *mut mw_text,
 ) -> bool {
     quiet(false, || {
-        let found = look(delivery, "read", |delivery| Ok(nth(&delivery.event()?, index)))?;
+        let found = look(delivery, "read", |delivery| Ok(nth(&delivery.event(), index)))?;
         // SAFETY: the program's places for them.
         unsafe { give_attribute(found, name, value) }
     })
@@ -195,12 +213,29 @@ pub unsafe extern "C" fn mw_settle_many(
         let how = unsafe { how(kind, delay_ms, reason) }?;
         // SAFETY: the program says that there are so many.
         let numbers = (0..count).map(|at| unsafe { batch.add(at).read() }.addr());
-        let mut taken = Vec::with_capacity(count);
-        deliveries().remove(numbers, "settle", |delivery| delivery, |delivery| taken.push(delivery));
-        let mut first = Ok(());
-        for delivery in taken {
-            first = first.and(delivery.and_then(|delivery| settle(delivery, how.clone())));
+        let (mut together, mut first) = (Together::with_capacity(count), Ok(()));
+        let mut watched: Vec<(Client, usize)> = Vec::new();
+        deliveries().visit(numbers, "settle", |found| match found {
+            Ok((batch, at)) => {
+                let taken = batch.take_into(at, &mut together);
+                if taken.is_ok() && hooks::are_there(batch.client()) {
+                    watched.push((batch.client().clone(), together.len() - 1));
+                }
+                first = std::mem::replace(&mut first, Ok(())).and(taken);
+                batch.is_empty()
+            }
+            Err(error) => {
+                first = std::mem::replace(&mut first, Ok(())).and(Err(error));
+                false
+            }
+        });
+        // Under no lock: they are functions of the program.
+        for (client, at) in watched {
+            if let Some(delivery) = together.get(at) {
+                hooks::settled(&client, Message::Delivery(delivery), hooks::kind(&how));
+            }
         }
+        together.settle(&how);
         first
     })
 }
@@ -208,7 +243,12 @@ pub unsafe extern "C" fn mw_settle_many(
 /// Still working: the lease of the delivery begins anew. Never waits, and does not free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_extend(delivery: *mut mw_delivery) -> c_int {
-    done("extend", std::ptr::null_mut(), || look(delivery, "extend", Delivery::extend))
+    done("extend", std::ptr::null_mut(), || {
+        look(delivery, "extend", |delivery| {
+            delivery.extend();
+            Ok(())
+        })
+    })
 }
 
 /// Settles with one of mw_settle_kind, frees the delivery, and waits for the gateway's word. MW_LEASE_LOST: it comes again, or came to
@@ -262,7 +302,7 @@ pub unsafe extern "C" fn mw_settle_start(
 pub unsafe extern "C" fn mw_extend_confirmed(delivery: *mut mw_delivery, err: *mut *mut mw_error) -> c_int {
     done("extend", err, || {
         let queue = Queue::new(1)?;
-        drop(look(delivery, "extend", |delivery| delivery.begin_extend_confirmed(&queue, 0))?);
+        drop(extend_confirmed(delivery, &queue, 0)?);
         let mut ended = Vec::new();
         while ended.is_empty() && queue.take(1, None, &mut ended)? {}
         ended.pop().map_or(Ok(()), |completion| completion.result.map(|_| ()))
@@ -279,7 +319,7 @@ pub unsafe extern "C" fn mw_extend_start(
     err: *mut *mut mw_error,
 ) -> c_int {
     done("extend", err, || {
-        let call = |queue: &_| look(delivery, "extend", |delivery| delivery.begin_extend_confirmed(queue, tag));
+        let call = |queue: &_| extend_confirmed(delivery, queue, tag);
         // SAFETY: the program's place for it.
         unsafe { begin("extend", queue, tag, operation, call) }
     })
@@ -291,7 +331,7 @@ pub unsafe extern "C" fn mw_extend_start(
 pub extern "C" fn mw_delivery_free(delivery: *mut mw_delivery) {
     quiet((), || {
         let delivery = take(delivery, "settle")?;
-        hooks::settled(delivery.client(), Message::Delivery(&delivery), mw_settle_kind::MW_DROPPED);
+        tell_kind(&delivery, mw_settle_kind::MW_DROPPED);
         drop(delivery);
         Ok(())
     });
@@ -301,23 +341,29 @@ pub extern "C" fn mw_delivery_free(delivery: *mut mw_delivery) {
 /// more than they work on yet.
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_delivery_is_stale(delivery: *const mw_delivery) -> bool {
-    quiet(true, || look(delivery, "read", Delivery::is_stale))
+    quiet(true, || look(delivery, "read", |delivery| Ok(delivery.is_stale())))
 }
 
 /// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
-/// took ahead and does not work on; those that are stale come again anyhow.
+/// took ahead and does not work on; those that are stale come again anyhow. Those that were settled before fail the call with MW_INVALID; the
+/// others are given back all the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_give_back(batch: *const *mut mw_delivery, count: usize, err: *mut *mut mw_error) -> c_int {
     done("settle", err, || {
         if count > 0 && batch.is_null() {
             return Err(invalid("settle", "batch is NULL"));
         }
+        let mut first = Ok(());
         for at in 0..count {
             // SAFETY: the program says that there are so many.
-            let delivery = take(unsafe { batch.add(at).read() }, "settle")?;
-            hooks::settled(delivery.client(), Message::Delivery(&delivery), mw_settle_kind::MW_DROPPED);
-            if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }?;
+            let delivery = take(unsafe { batch.add(at).read() }, "settle");
+            first = first.and(delivery.and_then(give_back));
         }
-        Ok(())
+        first
     })
+}
+
+fn give_back(delivery: Delivery) -> Result<()> {
+    tell_kind(&delivery, mw_settle_kind::MW_DROPPED);
+    if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }
 }

@@ -96,9 +96,15 @@ pub(crate) fn published(client: &Client, topic: &str, draft: Draft) -> Result<Dr
     }
 }
 
+/// Whether the client has any: most have none, and then nothing is made ready for them.
+pub(crate) fn are_there(client: &Client) -> bool {
+    client.attached::<Hooks>().is_some()
+}
+
 pub(crate) fn delivered(client: &Client, message: Message<'_>) {
     let Some(hooks) = client.attached::<Hooks>() else { return };
-    if let (Some(hook), Ok(message)) = (hooks.0.on_delivery, mw_message::of(message)) {
+    if let Some(hook) = hooks.0.on_delivery {
+        let message = mw_message::of(message);
         // SAFETY: the program's function for it, and what has the event stays meanwhile.
         unsafe { hook(hooks.0.ctx, &raw const message) };
     }
@@ -106,7 +112,8 @@ pub(crate) fn delivered(client: &Client, message: Message<'_>) {
 
 pub(crate) fn settled(client: &Client, message: Message<'_>, kind: mw_settle_kind) {
     let Some(hooks) = client.attached::<Hooks>() else { return };
-    if let (Some(hook), Ok(message)) = (hooks.0.on_settle, mw_message::of(message)) {
+    if let Some(hook) = hooks.0.on_settle {
+        let message = mw_message::of(message);
         // SAFETY: as above.
         unsafe { hook(hooks.0.ctx, &raw const message, kind as c_int) };
     }

@@ -7,7 +7,7 @@
 //! - [`client`], [`event`], [`publish`], [`request`], [`admin`]: what a client is asked;
 //! - [`subscription`], [`delivery`], [`message`]: what is received; [`handler`], [`work`], [`pieces`], [`answer`]: the same for handlers;
 //! - [`queue`], [`completion`]: calls that are begun, and what they come to;
-//! - [`packed`]: events as one run of bytes, for languages to which a call costs much;
+//! - [`packed`], [`pack`]: events as one run of bytes, to publish and received, for languages to which a call costs much;
 //! - [`hooks`], [`logs`], [`testing`].
 //!
 //! *Invariant:* no thread of the library calls the program.
@@ -28,6 +28,7 @@ pub mod handler;
 pub mod hooks;
 pub mod logs;
 pub mod message;
+pub mod pack;
 pub mod packed;
 pub mod pieces;
 pub mod publish;

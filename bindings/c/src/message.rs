@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{AttributeValue, Data, Delivery, EventView, Inquiry, Job, Reply, Result};
+use meshwire_embed::{AttributeValue, Data, EventLayout, EventView, Inquiry, Job, Received, Reply, Result};
 
 use crate::border::{mw_string, text};
 use crate::event::{mw_data, mw_data_kind};
-use crate::packed::Come;
 
 /// Of a time: there is none.
 pub(crate) const MW_NO_TIME: i64 = i64::MIN;
@@ -59,38 +58,46 @@ pub struct mw_message {
 /// Whatever has an event.
 #[derive(Clone, Copy)]
 pub(crate) enum Message<'a> {
-    Delivery(&'a Delivery),
+    Delivery(&'a Received),
     Job(&'a Job),
     Request(&'a Inquiry),
     Reply(&'a Reply),
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn event(&self) -> Result<EventView<'a>> {
+    pub(crate) fn event(&self) -> EventView<'a> {
         match *self {
             Self::Delivery(delivery) => delivery.event(),
-            Self::Job(job) => Ok(job.event()),
-            Self::Request(request) => Ok(request.event()),
-            Self::Reply(reply) => Ok(reply.event()),
+            Self::Job(job) => job.event(),
+            Self::Request(request) => request.event(),
+            Self::Reply(reply) => reply.event(),
+        }
+    }
+
+    /// Its bytes, and where the parts are in them.
+    pub(crate) fn laid_out(&self) -> (&'a [u8], EventLayout) {
+        match *self {
+            Self::Delivery(delivery) => (delivery.raw(), delivery.layout()),
+            _ => {
+                let event = self.event();
+                (event.as_bytes(), event.layout())
+            }
         }
     }
 
     /// How it came.
-    pub(crate) fn come(&self) -> Result<Come<'a>> {
+    pub(crate) fn come(&self) -> Come<'a> {
         let none = Come::NOTHING;
-        Ok(match *self {
-            Self::Delivery(delivery) => {
-                let delivery = delivery.get()?;
-                Come {
-                    topic: delivery.topic(),
-                    position: delivery.position().number(),
-                    attempt: delivery.attempt(),
-                    gap: delivery.gap(),
-                    stored_ms: delivery.stored().0,
-                    expires_at_ms: delivery.expires_at().map_or(MW_NO_TIME, |at| at.0),
-                    ..none
-                }
-            }
+        match *self {
+            Self::Delivery(delivery) => Come {
+                topic: delivery.topic(),
+                position: delivery.position().number(),
+                attempt: delivery.attempt(),
+                gap: delivery.gap(),
+                stored_ms: delivery.stored().0,
+                expires_at_ms: delivery.expires_at().map_or(MW_NO_TIME, |at| at.0),
+                ..none
+            },
             Self::Job(job) => Come {
                 topic: job.topic(),
                 position: job.position().number(),
@@ -109,7 +116,7 @@ impl<'a> Message<'a> {
                 ..none
             },
             Self::Reply(_) => none,
-        })
+        }
     }
 }
 
@@ -123,21 +130,24 @@ fn slice<'a>(value: &AttributeValue<'a>) -> Option<&'a str> {
     }
 }
 
-pub(crate) fn data_of(event: &EventView<'_>) -> mw_data {
-    let data = event.data();
-    let kind = match data {
+pub(crate) const fn kind_of(data: Data<'_>) -> mw_data_kind {
+    match data {
         Data::Absent => mw_data_kind::MW_NO_DATA,
         Data::Binary(_) => mw_data_kind::MW_BYTES,
         Data::Text(_) => mw_data_kind::MW_TEXT_DATA,
         Data::Proto(_) => mw_data_kind::MW_PROTO,
-    };
+    }
+}
+
+fn data_of(event: &EventView<'_>) -> mw_data {
+    let data = event.data();
     let bytes = data.bytes();
-    mw_data { ptr: bytes.as_ptr(), len: bytes.len(), kind: kind as c_int }
+    mw_data { ptr: bytes.as_ptr(), len: bytes.len(), kind: kind_of(data) as c_int }
 }
 
 impl mw_message {
-    pub(crate) fn of(message: Message<'_>) -> Result<Self> {
-        let event = message.event()?;
+    pub(crate) fn of(message: Message<'_>) -> Self {
+        let event = message.event();
         let mut this = Self {
             size: size_of::<Self>(),
             id: mw_string::of(event.id()),
@@ -175,13 +185,13 @@ impl mw_message {
             };
             *place = slice(&value).map_or(mw_string::NONE, mw_string::of);
         }
-        let come = message.come()?;
+        let come = message.come();
         this.topic = if come.topic.is_empty() { mw_string::NONE } else { mw_string::of(come.topic) };
         (this.position, this.attempt, this.gap) = (come.position, come.attempt, come.gap);
         (this.stored_ms, this.expires_at_ms, this.remaining_ms) =
             (come.stored_ms, come.expires_at_ms, come.remaining_ms);
         (this.number, this.wants_stream) = (come.number, come.wants_stream);
-        Ok(this)
+        this
     }
 
     /// Copies as much as the program's header has.
@@ -231,4 +241,31 @@ pub(crate) unsafe fn attribute(
 /// The name and canonical text of one attribute but id, source, type and specversion, by number from 0.
 pub(crate) fn nth(event: &EventView<'_>, index: usize) -> Option<(String, String)> {
     event.attributes().nth(index).map(|(name, value)| (name.to_owned(), value.to_string()))
+}
+
+/// How a message came.
+pub(crate) struct Come<'a> {
+    pub(crate) topic: &'a str,
+    pub(crate) position: u64,
+    pub(crate) attempt: u32,
+    pub(crate) gap: u64,
+    pub(crate) stored_ms: i64,
+    pub(crate) expires_at_ms: i64,
+    pub(crate) remaining_ms: i64,
+    pub(crate) number: u64,
+    pub(crate) wants_stream: bool,
+}
+
+impl Come<'_> {
+    pub(crate) const NOTHING: Self = Self {
+        topic: "",
+        position: 0,
+        attempt: 0,
+        gap: 0,
+        stored_ms: 0,
+        expires_at_ms: MW_NO_TIME,
+        remaining_ms: 0,
+        number: 0,
+        wants_stream: false,
+    };
 }

@@ -1,19 +1,14 @@
-//! Events as one run of bytes, for languages to which a call and a pointer cost much: many events cross in one call, and none of them
-//! takes an allocation to be passed.
+//! Events to publish as one run of bytes, for languages to which a call and a pointer cost much: many events cross in one call, and none of
+//! them takes an allocation to be passed.
 
-use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{Ask, AttributeValue, Draft, Result, Room, TimedEvent};
+use meshwire_embed::{Ask, Draft, Result, Room, TimedEvent};
 
-use crate::border::{bytes, done, give_error, invalid, mw_error, number, place, put, text};
+use crate::border::{bytes, done, give_error, invalid, mw_error, number, place, text};
 use crate::client::{held, mw_client};
-use crate::completion::mw_kind;
-use crate::event::mw_attribute_kind;
 use crate::hooks;
-use crate::message::{MW_NO_TIME, Message, data_of};
 use crate::queue::{begin, mw_operation, mw_queue, with_queue};
-use crate::values::{Value, deliveries, values};
 
 /// An event that was not published, and why.
 #[repr(C)]
@@ -124,8 +119,9 @@ impl Refused {
 }
 
 /// Begins to publish many events in one call, and never waits: `packed` has `count` of them one behind the other, each its tag (8 bytes),
-/// whether it waits for room as with mw_publish_later (4 bytes, 0 or 1), its topic, and itself as data of MW_PACKED is. Those that are
-/// refused have no completion: they are put into `refused`, which has `count` places, their number into `n`.
+/// whether it waits for room (4 bytes; 0: no; 1: as with mw_publish_later; 2: likewise, but option publish_timeout does not hold), its topic,
+/// and itself as data of MW_PACKED is. Those that are refused have no completion: they are put into `refused`, which has `count` places, their
+/// number into `n`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_publish_packed(
     mesh: *mut mw_client,
@@ -144,14 +140,21 @@ pub unsafe extern "C" fn mw_publish_packed(
         // SAFETY: bytes of the program's.
         let mut packed = Unpack::new(unsafe { bytes("publish", packed, len) }?);
         let mut refused = Refused { place: refused, count: 0 };
+        let hooked = hooks::are_there(&client);
         let read = with_queue("publish", queue, |queue| {
             for _ in 0..count {
                 let tag = u64::from_le_bytes(packed.number()?);
-                let room = if packed.small()? == 0 { Room::Now } else { Room::Wait };
+                let room = packed.small()?;
                 let (topic, draft) = (packed.text("topic"), packed.event()?);
                 let begun = topic.and_then(|topic| {
-                    let event = hooks::published(&client, topic, draft?)?.finish()?;
-                    client.begin_publish(topic, event, room, queue, tag)
+                    let room = match room {
+                        0 => Room::Now,
+                        1 => Room::Wait,
+                        2 => Room::Soon,
+                        other => return Err(invalid("publish", format!("{other} is no way to wait for room"))),
+                    };
+                    let draft = if hooked { hooks::published(&client, topic, draft?)? } else { draft? };
+                    client.begin_publish(topic, draft.finish()?, room, queue, tag)
                 });
                 if let Err(error) = begun {
                     // SAFETY: the program says that there are so many places.
@@ -195,169 +198,4 @@ pub unsafe extern "C" fn mw_publish_batch_packed(
         // SAFETY: the program's place for it.
         unsafe { begin("publish", queue, tag, operation, |queue| client.begin(ask, queue, tag)) }
     })
-}
-
-/// Writes into a buffer of the program's as far as there is room, and counts on.
-struct Pack {
-    buffer: *mut u8,
-    size: usize,
-    at: usize,
-}
-
-impl Pack {
-    fn bytes(&mut self, bytes: &[u8]) {
-        let end = self.at.saturating_add(bytes.len());
-        if end <= self.size {
-            // SAFETY: the program says that there are `size` bytes, and these are within.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.buffer.add(self.at), bytes.len()) };
-        }
-        self.at = end;
-    }
-
-    fn small(&mut self, number: u32) {
-        self.bytes(&number.to_le_bytes());
-    }
-
-    fn long(&mut self, number: i64) {
-        self.bytes(&number.to_le_bytes());
-    }
-
-    /// Puts a number where one was put before.
-    fn set(&mut self, place: usize, number: u32) {
-        let end = std::mem::replace(&mut self.at, place);
-        self.small(number);
-        self.at = end;
-    }
-
-    fn run(&mut self, bytes: &[u8]) {
-        // An event of 4 GiB cannot come.
-        self.small(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        self.bytes(bytes);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.run(text.as_bytes());
-    }
-
-    fn message(&mut self, message: &Message<'_>) -> Result<()> {
-        let event = message.event()?;
-        let come = message.come()?;
-        self.long(come.position.cast_signed());
-        self.long(i64::from(come.attempt));
-        self.long(come.gap.cast_signed());
-        self.long(come.stored_ms);
-        self.long(come.expires_at_ms);
-        self.long(come.remaining_ms);
-        self.long(come.number.cast_signed());
-        self.small(u32::from(come.wants_stream));
-        self.text(come.topic);
-        self.text(event.id());
-        self.text(event.source());
-        self.text(event.kind());
-        let place = self.at;
-        self.small(0);
-        let mut count = 0;
-        for (name, value) in event.attributes() {
-            count += 1;
-            match value {
-                // To write a time down costs as much as all the rest of an event, and few look at it.
-                AttributeValue::Timestamp(time) if YEARS.contains(&time.seconds) => {
-                    self.small(mw_attribute_kind::MW_ATTRIBUTE_TIME as u32);
-                    self.text(name);
-                    self.long(time.seconds);
-                    self.small(time.nanos.cast_unsigned());
-                }
-                value => {
-                    self.small(mw_attribute_kind::MW_ATTRIBUTE_TEXT as u32);
-                    self.text(name);
-                    self.text(&canonical(&value));
-                }
-            }
-        }
-        self.set(place, count);
-        let data = data_of(&event);
-        self.small(data.kind.cast_unsigned());
-        self.run(event.data().bytes());
-        Ok(())
-    }
-}
-
-/// Seconds of the years that have four digits, whose canonical text is the same everywhere.
-const YEARS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-
-fn canonical<'a>(value: &'a AttributeValue<'_>) -> Cow<'a, str> {
-    match value {
-        AttributeValue::String(text) | AttributeValue::Uri(text) | AttributeValue::UriReference(text) => {
-            Cow::Borrowed(text.as_ref())
-        }
-        other => Cow::Owned(other.to_string()),
-    }
-}
-
-/// Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
-/// and mw_reply (any other kind). `needed` gets how many bytes they take; where that is more than `size`, call it again with so much room.
-///
-/// Numbers have their lowest byte first, texts and data stand behind their length of 4 bytes. A message is: position, attempt, gap,
-/// stored_ms, expires_at_ms, remaining_ms, number (8 bytes each), wants_stream (4); topic, id, source, type; how many attributes there are
-/// else (4), and of each one of mw_attribute_kind (4), its name, and its canonical text; of MW_ATTRIBUTE_TIME in place of that seconds since
-/// 1970 (8) and nanoseconds (4); the kind of the data (4), and the data.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn mw_pack(
-    kind: c_int,
-    things: *const usize,
-    count: usize,
-    buffer: *mut u8,
-    size: usize,
-    needed: *mut usize,
-    err: *mut *mut mw_error,
-) -> c_int {
-    done("read", err, || {
-        if count > 0 && things.is_null() || size > 0 && buffer.is_null() {
-            return Err(invalid("read", "things or buffer is NULL"));
-        }
-        let mut pack = Pack { buffer, size, at: 0 };
-        for at in 0..count {
-            // SAFETY: the program says that there are so many.
-            let thing = unsafe { things.add(at).read() };
-            if kind == mw_kind::MW_DELIVERIES as c_int {
-                deliveries().with(thing, "read", |delivery| pack.message(&Message::Delivery(delivery)))??;
-            } else {
-                values().with(thing, "read", |value| match value {
-                    Value::Job(job) => pack.message(&Message::Job(job)),
-                    Value::Inquiry(request) => pack.message(&Message::Request(request)),
-                    Value::Reply(reply) => pack.message(&Message::Reply(reply)),
-                    other => Err(crate::values::other("read", "something with an event", other)),
-                })??;
-            }
-        }
-        // SAFETY: the program's place for it.
-        unsafe { put("read", "needed", needed, pack.at) }
-    })
-}
-
-/// How a message came.
-pub(crate) struct Come<'a> {
-    pub(crate) topic: &'a str,
-    pub(crate) position: u64,
-    pub(crate) attempt: u32,
-    pub(crate) gap: u64,
-    pub(crate) stored_ms: i64,
-    pub(crate) expires_at_ms: i64,
-    pub(crate) remaining_ms: i64,
-    pub(crate) number: u64,
-    pub(crate) wants_stream: bool,
-}
-
-impl Come<'_> {
-    pub(crate) const NOTHING: Self = Self {
-        topic: "",
-        position: 0,
-        attempt: 0,
-        gap: 0,
-        stored_ms: 0,
-        expires_at_ms: MW_NO_TIME,
-        remaining_ms: 0,
-        number: 0,
-        wants_stream: false,
-    };
 }

@@ -162,6 +162,13 @@ unsafe fn begin_publish(
     })
 }
 
+/// How many publishes of a client wait for room in its window; 0 of what is no client. Who does not wait itself should stop while there are
+/// any.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_publish_waiting(mesh: *mut mw_client) -> usize {
+    quiet(0, || held("publish", mesh)?.client.waiting_publishes())
+}
+
 /// Calls a publish of this queue and tag back that still waits for room: it ends with MW_CANCELLED, and nothing was published. `called_back`
 /// (may be NULL) gets whether it did; else it has left, and comes to what it comes to.
 #[unsafe(no_mangle)]

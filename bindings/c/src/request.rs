@@ -255,7 +255,7 @@ pub unsafe extern "C" fn mw_reply_read(
         // SAFETY: its first field is its size.
         let size = unsafe { message.cast::<usize>().read() };
         check_size::<mw_message>("read", size)?;
-        let read = look_at(reply, |reply| mw_message::of(Message::Reply(reply)))?;
+        let read = look_at(reply, |reply| Ok(mw_message::of(Message::Reply(reply))))?;
         // SAFETY: the program's place, of this size.
         unsafe { read.put(message, size) };
         Ok(())

@@ -97,7 +97,7 @@ pub unsafe extern "C" fn mw_next(
         match subscription("receive", sub)?.next_batch(most, millis(timeout_ms))? {
             Outcome::Deliveries(deliveries) => {
                 // SAFETY: the program has places for `most`, and no more were asked for.
-                let count = unsafe { hand(deliveries.hand(most)?, batch) }?;
+                let count = unsafe { hand(deliveries.hand_together(most)?, batch) }?;
                 // SAFETY: as above.
                 unsafe { n.write(count) };
                 Ok(0)
@@ -139,7 +139,7 @@ pub unsafe extern "C" fn mw_batch_take(
     done("receive", err, || {
         place("receive", "n", n)?;
         place("receive", "deliveries", deliveries)?;
-        let all = take!(batch, "receive", "mw_batch", Value::Batch(all) => all).hand(most)?;
+        let all = take!(batch, "receive", "mw_batch", Value::Batch(all) => all).hand_together(most)?;
         // SAFETY: the program has places for `most`.
         let count = unsafe { hand(all, deliveries) }?;
         // SAFETY: the program's place for it.

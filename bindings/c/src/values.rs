@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use meshwire_embed::{
-    Client, Consumer, Delivery, Error, ErrorKind, Fetched, Handles, Inquiry, Job, Operation, PerProcess, Receipt,
+    Client, Consumer, Error, ErrorKind, Fetched, Handles, InHand, Inquiry, Job, Operation, Parted, PerProcess, Receipt,
     Replies, Reply, Responder, Result, Started, Stopper, Subscription,
 };
 
@@ -100,9 +100,10 @@ pub(crate) fn values() -> &'static Handles<Value> {
     VALUES.here(Handles::new)
 }
 
-pub(crate) fn deliveries() -> &'static Handles<Delivery> {
-    static DELIVERIES: PerProcess<Handles<Delivery>> = PerProcess::new();
-    DELIVERIES.here(Handles::new)
+/// A batch has one place, and each delivery in it a number.
+pub(crate) fn deliveries() -> &'static Parted<InHand> {
+    static DELIVERIES: PerProcess<Parted<InHand>> = PerProcess::new();
+    DELIVERIES.here(Parted::new)
 }
 
 /// Gives a value to the program.

@@ -296,7 +296,7 @@ unsafe fn read(
     let size = unsafe { message.cast::<usize>().read() };
     check_size::<mw_message>("read", size)?;
     let read = values().with(pointer.addr(), "read", |value| match of(value) {
-        Some(message) => mw_message::of(message),
+        Some(message) => Ok(mw_message::of(message)),
         None => Err(invalid("read", "a pointer to something else was passed")),
     })??;
     // SAFETY: the program's place, of this size.
@@ -318,7 +318,7 @@ fn with_event<R>(
     then: impl FnOnce(&meshwire_embed::EventView<'_>) -> Result<R>,
 ) -> Result<R> {
     values().with(pointer.addr(), "read", |value| match of(value) {
-        Some(message) => then(&message.event()?),
+        Some(message) => then(&message.event()),
         None => Err(invalid("read", "a pointer to something else was passed")),
     })?
 }

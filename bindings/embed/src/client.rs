@@ -65,16 +65,20 @@ impl Open {
 }
 
 impl Open {
-    /// Gives publishes without a receipt this time, and ends the client if there are any.
-    fn flush(&self, time: Duration) {
-        let pending = self.mesh.stats().pending > 0 || !self.publisher.is_idle();
-        if pending && Handle::try_current().is_err() {
-            let flush = async {
+    /// How many publishes have no receipt.
+    fn pending(&self) -> u64 {
+        self.mesh.stats().pending + self.publisher.waiting() as u64
+    }
+
+    /// Gives publishes without a receipt this time, until `done` with all that were admitted. Nothing if there are none.
+    fn give_time<T>(&self, time: Duration, done: impl Future<Output = T>) {
+        if self.pending() > 0 && Handle::try_current().is_err() {
+            let all = async {
                 self.publisher.admitted().await;
-                self.mesh.drain(time).await
+                done.await
             };
             // A timer is made inside the runtime.
-            let _ = self.running.handle().block_on(async { timeout(time, flush).await });
+            let _ = self.running.handle().block_on(async { timeout(time, all).await });
         }
     }
 }
@@ -82,7 +86,7 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         // Without it the runtime would end under them, if this is the last client.
-        self.flush(LINGER);
+        self.give_time(LINGER, self.mesh.drain(LINGER));
     }
 }
 
@@ -136,8 +140,14 @@ impl Client {
     /// At the end of the process: gives publishes this time to get their receipts. How many have none then.
     pub(crate) fn part(&self, time: Duration) -> u64 {
         let Ok(open) = self.0.get("close") else { return 0 };
-        open.flush(time);
-        open.mesh.stats().pending
+        if open.mesh.publish_waits().1 {
+            // It ends at once: what is in its file is kept.
+            open.give_time(time, open.mesh.drain(time));
+            return 0;
+        }
+        // Not a drain, at whose end there are none: they have failed.
+        open.give_time(time, open.mesh.flush());
+        open.pending()
     }
 
     /// Begins a call.
@@ -190,6 +200,14 @@ impl Client {
     /// `CLOSED` in a child of `fork`.
     pub fn cancel_publish(&self, queue: &Queue, tag: u64) -> Result<bool> {
         Ok(self.0.get("publish")?.publisher.cancel(queue, tag))
+    }
+
+    /// How many publishes wait for room in the client's window: who begins more should wait first.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn waiting_publishes(&self) -> Result<usize> {
+        Ok(self.0.get("publish")?.publisher.waiting())
     }
 
     /// Publishes an event, and waits for its receipt.

@@ -144,9 +144,7 @@ impl Delivery {
     /// # Errors
     /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion.
     pub fn begin_extend_confirmed(&self, queue: &Queue, tag: u64) -> Result<Operation> {
-        let extended = self.get()?.extend_confirmed();
-        let call = async { extended.await.map(|()| Outcome::Done) };
-        self.client.begin_call(("extend_confirmed", true), call, queue, tag)
+        begin_extend_confirmed(self.get()?, &self.client, queue, tag)
     }
 
     /// The same, and waits for it.
@@ -166,6 +164,17 @@ impl Delivery {
         self.get()?.extend();
         Ok(())
     }
+}
+
+pub(crate) fn begin_extend_confirmed(
+    delivery: &meshwire::Delivery,
+    client: &Client,
+    queue: &Queue,
+    tag: u64,
+) -> Result<Operation> {
+    let place = queue.place(tag, "extend_confirmed")?;
+    let extended = delivery.extend_confirmed();
+    client.begin_in(place, true, async { extended.await.map(|()| Outcome::Done) })
 }
 
 impl Settle {

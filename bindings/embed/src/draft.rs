@@ -29,6 +29,7 @@ fn invalid(name: &str, problem: impl std::fmt::Display) -> Error {
 impl Draft {
     /// Nothing is said yet.
     #[must_use]
+    #[inline]
     pub fn new() -> Self {
         Self::default()
     }
@@ -50,7 +51,7 @@ impl Draft {
                 self.typed = true;
                 self.event.data_content_type(value)
             }
-            "dataschema" => self.event.attribute("dataschema", AttributeValue::Uri(Cow::Owned(value.to_owned()))),
+            "dataschema" => self.event.data_schema(value),
             "time" => {
                 let time = AttributeValue::time(value).ok_or_else(|| {
                     let shown: String = value.chars().take(60).collect();
@@ -128,18 +129,21 @@ impl Draft {
 
     /// The data is bytes: `application/octet-stream` unless `datacontenttype` is said.
     #[must_use]
+    #[inline]
     pub fn bytes(self, data: impl Into<Bytes>) -> Self {
         Self { event: self.event.binary_data(data), content_type: Some("application/octet-stream"), ..self }
     }
 
     /// The data is text: `text/plain` unless `datacontenttype` is said.
     #[must_use]
+    #[inline]
     pub fn words(self, data: impl Into<String>) -> Self {
         Self { event: self.event.text_data(data), content_type: Some("text/plain"), ..self }
     }
 
     /// The data is JSON that the host has written: `application/json` unless `datacontenttype` is said.
     #[must_use]
+    #[inline]
     pub fn json(self, data: impl Into<String>) -> Self {
         Self { event: self.event.text_data(data), content_type: Some("application/json"), ..self }
     }
@@ -171,6 +175,7 @@ impl Draft {
     ///
     /// # Errors
     /// `INVALID`: it is to be delivered both at a time and after one.
+    #[inline]
     pub fn finish(self) -> Result<TimedEvent> {
         let (at, after, expires_in) = (self.deliver_at, self.deliver_after, self.expires_in);
         let mut timed = TimedEvent::from(self.event_alone());
@@ -197,6 +202,7 @@ impl Draft {
         Ok(self.event_alone())
     }
 
+    #[inline]
     fn event_alone(self) -> Event {
         match self.content_type {
             Some(content_type) if !self.typed => {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use meshwire::{Error, ErrorKind, Result};
 
 /// Bits of a number that say the place: half of them. The rest is how often the place was used, and which process made the table.
-const PLACE_BITS: u32 = usize::BITS / 2;
+pub(crate) const PLACE_BITS: u32 = usize::BITS / 2;
 const DEPTH_BITS: u32 = usize::BITS / 8;
 const USE_BITS: u32 = usize::BITS - PLACE_BITS - DEPTH_BITS;
 
@@ -22,6 +22,8 @@ const fn mask(bits: u32) -> usize {
 pub struct Handles<T> {
     /// How many forks this process is away from the first one.
     depth: usize,
+    /// Most places.
+    most: usize,
     places: Mutex<Places<T>>,
 }
 
@@ -43,8 +45,13 @@ impl<T> Handles<T> {
     /// An empty table of a process that is so many forks away from the first one, as [`PerProcess`](crate::PerProcess) says.
     #[must_use]
     pub const fn new(depth: u32) -> Self {
+        Self::narrow(depth, PLACE_BITS)
+    }
+
+    /// One whose numbers have so few bits for the place, and zeros above them up to [`PLACE_BITS`].
+    pub(crate) const fn narrow(depth: u32, place_bits: u32) -> Self {
         let places = Mutex::new(Places { places: Vec::new(), free: VecDeque::new() });
-        Self { depth: depth as usize & mask(DEPTH_BITS), places }
+        Self { depth: depth as usize & mask(DEPTH_BITS), most: 1 << place_bits, places }
     }
 
     fn places(&self) -> MutexGuard<'_, Places<T>> {
@@ -58,7 +65,7 @@ impl<T> Handles<T> {
     pub fn insert(&self, values: impl IntoIterator<Item = T>, mut each: impl FnMut(usize)) -> Result<()> {
         let mut places = self.places();
         for value in values {
-            let may_grow = places.places.len() <= mask(PLACE_BITS);
+            let may_grow = places.places.len() < self.most;
             let rested = places.free.len() > RESTING || !may_grow;
             let free = if rested { places.free.pop_front() } else { None };
             let at = match free {
@@ -109,6 +116,26 @@ impl<T> Handles<T> {
         }
     }
 
+    /// Calls `each` with the values of numbers, under one lock, or with why there is none. A value of which it says that it is over is taken;
+    /// these are given, to be dropped under no lock.
+    pub(crate) fn visit(
+        &self,
+        numbers: impl IntoIterator<Item = usize>,
+        operation: &'static str,
+        mut each: impl FnMut(usize, Result<&mut T>) -> bool,
+    ) -> Vec<T> {
+        let mut places = self.places();
+        let mut over = Vec::new();
+        for (at, number) in numbers.into_iter().enumerate() {
+            let place = self.find(&mut places, number, operation);
+            let value = place.and_then(|place| place.value.as_mut().ok_or_else(|| gone(operation)));
+            if each(at, value) {
+                over.extend(self.take(&mut places, number, operation).ok());
+            }
+        }
+        over
+    }
+
     /// Takes the value of a number, which stands for nothing from then on.
     ///
     /// # Errors
@@ -149,7 +176,7 @@ impl<T> Handles<T> {
     }
 }
 
-fn gone(operation: &'static str) -> Error {
+pub(crate) fn gone(operation: &'static str) -> Error {
     let text = "this handle stands for nothing: it was settled, closed or freed before, or never made";
     Error::of_host(ErrorKind::Invalid, operation, text)
 }

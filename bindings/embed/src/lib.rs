@@ -30,14 +30,17 @@ mod delivery;
 mod draft;
 mod fetched;
 mod handles;
+mod in_hand;
 mod local;
 mod logs;
 mod operation;
 mod options;
+mod parted;
 mod parting;
 mod process;
 mod publisher;
 mod queue;
+mod reading;
 mod rendezvous;
 mod replies;
 mod responder;
@@ -56,19 +59,24 @@ pub use delivery::{Delivery, Settle};
 pub use draft::Draft;
 pub use fetched::Fetched;
 pub use handles::Handles;
+pub use in_hand::{InHand, Together};
 #[cfg(unix)]
 pub use logs::logs_descriptor;
 pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
+pub use meshwire::Delivery as Received;
 pub use meshwire::testing;
 pub use meshwire::{
     AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Position, Receipt, Reply, Result, Retry, State,
     Stats, TimedEvent, UnixMillis,
 };
+pub use meshwire_proto::EventLayout;
 pub use operation::Operation;
 pub use options::Options;
+pub use parted::Parted;
 pub use process::PerProcess;
 pub use publisher::Room;
 pub use queue::{Completion, Place, Queue};
+pub use reading::read_event;
 pub use replies::Replies;
 pub use responder::{Inquiry, Responder};
 pub use started::Started;

@@ -34,13 +34,22 @@ extern "C" fn part() {
     let parted = std::panic::catch_unwind(|| {
         let clients = CLIENTS.here(|_| Mutex::default()).lock();
         let clients = std::mem::take(&mut *clients.unwrap_or_else(PoisonError::into_inner));
-        let until = Instant::now() + LINGER;
-        let clients = clients.iter().filter_map(WeakClient::upgrade);
-        clients.map(|client: Client| client.part(until.saturating_duration_since(Instant::now()))).sum::<u64>()
+        if clients.iter().all(WeakClient::is_gone) {
+            return 0;
+        }
+        // On a thread of its own: what this one had of its own, as the runtime needs it to wait, is gone when the process ends.
+        let parting = std::thread::Builder::new().name("meshwire-end".to_owned()).spawn(move || part_from(&clients));
+        parting.map_or(0, |parting| parting.join().unwrap_or(0))
     });
     if let Ok(left @ 1..) = parted {
         eprintln!(
             "meshwire: the process ends with {left} publishes that have no receipt; they may or may not be kept. Close clients before"
         );
     }
+}
+
+fn part_from(clients: &[WeakClient]) -> u64 {
+    let until = Instant::now() + LINGER;
+    let clients = clients.iter().filter_map(WeakClient::upgrade);
+    clients.map(|client: Client| client.part(until.saturating_duration_since(Instant::now()))).sum()
 }

@@ -23,6 +23,9 @@ pub enum Room {
     Wait,
     /// It fails with `BUFFER_FULL`.
     Now,
+    /// It waits for room, and its receipt is waited for as long as it takes: for programs that do not wait themselves, and look at
+    /// [`Client::waiting_publishes`](crate::Client::waiting_publishes).
+    Soon,
 }
 
 /// An event that waits for its turn.
@@ -32,6 +35,8 @@ struct Late {
     event: What,
     ticket: Ticket,
     since: Instant,
+    /// Option `publish_timeout` holds.
+    timed: bool,
 }
 
 /// What waits in the backlog.
@@ -85,19 +90,19 @@ impl Publisher {
         let begun = match room {
             Room::Now if !in_turn => Err(Error::of_host(ErrorKind::BufferFull, "publish", FULL)),
             Room::Now => mesh.try_publish(topic, event).map(Ok),
-            Room::Wait if in_turn && patience.is_none() && !has_file => {
+            Room::Wait | Room::Soon if in_turn && (patience.is_none() || room == Room::Soon) && !has_file => {
                 mesh.publish_now(topic, event).map(|admitted| match admitted {
                     Admitted::Now(pending) => Ok(pending),
                     Admitted::Full(encoded, timing) => Err(What::Encoded(encoded, timing)),
                 })
             }
-            Room::Wait => Ok(Err(What::Whole(Box::new(event)))),
+            Room::Wait | Room::Soon => Ok(Err(What::Whole(Box::new(event)))),
         };
         match begun {
             Ok(Ok(pending)) => place.into_ticket().told(pending),
             Ok(Err(event)) => {
                 let (topic, ticket, since) = (topic.to_owned(), place.into_ticket(), Instant::now());
-                self.queue_up((mesh, on), Late { topic, event, ticket, since });
+                self.queue_up((mesh, on), Late { topic, event, ticket, since, timed: room == Room::Wait });
             }
             Err(error) => return Err(error),
         }
@@ -137,7 +142,12 @@ impl Publisher {
 
     /// Whether all that was begun was admitted.
     pub(crate) fn is_idle(&self) -> bool {
-        self.late.load(Ordering::Acquire) == 0
+        self.waiting() == 0
+    }
+
+    /// How many were begun and not admitted.
+    pub(crate) fn waiting(&self) -> usize {
+        self.late.load(Ordering::Acquire)
     }
 
     /// Waits until what was begun so far was admitted, or refused.
@@ -176,14 +186,14 @@ const FULL: &str = "others wait for room in the window of unanswered publishes (
 
 /// Admits one when there is room, and has its queue told.
 async fn publish(mesh: &Mesh, late: Late) {
-    let Late { topic, event, ticket, since } = late;
+    let Late { topic, event, ticket, since, timed } = late;
     let admitted = guarded("publish", async {
         match event {
             What::Whole(event) => mesh.publish_start(&topic, *event).await,
             What::Encoded(encoded, timing) => mesh.publish_encoded(&topic, &encoded, timing).await,
         }
     });
-    let Some(patience) = mesh.publish_waits().0 else {
+    let Some(patience) = mesh.publish_waits().0.filter(|_| timed) else {
         return match admitted.await {
             Ok(pending) => ticket.told(pending),
             Err(error) => ticket.end(Err(error)),

@@ -204,7 +204,9 @@ impl Inquiry {
     /// `BUFFER_FULL` and `CLOSED` of the queue, `CLOSED` in a child of `fork`; then there is no completion. In the completion as
     /// [`ReplySender::send`].
     pub fn begin_reply(&self, event: Event, queue: &Queue, tag: u64) -> Result<Operation> {
-        self.client.begin_call(("reply", true), self.reply(event)?, queue, tag)
+        // First, so that nothing was sent where there is none.
+        let place = queue.place(tag, "reply")?;
+        self.client.begin_in(place, true, self.reply(event)?)
     }
 
     /// Sends a reply, and waits until the requester has taken it.

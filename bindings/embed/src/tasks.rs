@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::signals;
+
 /// How long the last client waits for the runtime's threads.
 const PARTING: Duration = Duration::from_secs(1);
 
@@ -10,6 +12,17 @@ pub(crate) use one::Tasks;
 #[cfg(feature = "threads")]
 pub(crate) use several::Tasks;
 
+/// What each of them begins with.
+fn begin_thread() {
+    signals::leave_alone();
+    #[cfg(feature = "planted")]
+    {
+        use meshwire::session::defect::{Defect, set};
+
+        set(std::env::var("MESHWIRE_PLANTED").ok().as_deref().and_then(Defect::named));
+    }
+}
+
 /// As a rule.
 #[cfg(feature = "threads")]
 mod several {
@@ -17,8 +30,7 @@ mod several {
 
     use tokio::runtime::{Builder, Handle, Runtime};
 
-    use super::PARTING;
-    use crate::signals;
+    use super::{PARTING, begin_thread};
 
     /// A client needs no more: its session is one task.
     const MOST_THREADS: usize = 2;
@@ -31,7 +43,7 @@ mod several {
         pub(crate) fn begin() -> io::Result<Self> {
             let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
             let mut builder = Builder::new_multi_thread();
-            builder.worker_threads(threads).thread_name("meshwire").on_thread_start(signals::leave_alone);
+            builder.worker_threads(threads).thread_name("meshwire").on_thread_start(begin_thread);
             builder.enable_all().build().map(Self)
         }
 
@@ -61,8 +73,7 @@ mod one {
     use tokio::runtime::{Builder, Handle};
     use tokio::sync::oneshot;
 
-    use super::PARTING;
-    use crate::signals;
+    use super::{PARTING, begin_thread};
 
     /// A runtime with one thread, which lives in it.
     #[derive(Debug)]
@@ -76,12 +87,12 @@ mod one {
 
     impl Tasks {
         pub(crate) fn begin() -> io::Result<Self> {
-            let runtime = Builder::new_current_thread().on_thread_start(signals::leave_alone).enable_all().build()?;
+            let runtime = Builder::new_current_thread().on_thread_start(begin_thread).enable_all().build()?;
             let handle = runtime.handle().clone();
             let (stop, stopped) = oneshot::channel::<()>();
             let (end, ended) = sync_channel(1);
             thread::Builder::new().name("meshwire".to_owned()).spawn(move || {
-                signals::leave_alone();
+                begin_thread();
                 let _: Result<(), _> = runtime.block_on(stopped);
                 runtime.shutdown_timeout(PARTING);
                 drop(end);

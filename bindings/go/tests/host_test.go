@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -108,7 +109,14 @@ func TestHooksSeeAndAddToWhatIsPublishedAndDelivered(t *testing.T) {
 		t.Error(trace)
 	}
 	fine(t, d.AckConfirmed(ctx))
-	wanted := fmt.Sprint([]string{"publish " + to, "delivery 1", "ack_confirmed 1"})
+	// Its words are those of every language.
+	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ID("2")))
+	fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).NackAfter(time.Hour))
+	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ID("3")))
+	fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).Forget())
+	wanted := fmt.Sprint([]string{
+		"publish " + to, "delivery 1", "ack 1", "publish " + to, "delivery 2", "nack 2", "publish " + to, "delivery 3", "dropped 3",
+	})
 	if mu.Lock(); fmt.Sprint(seen) != wanted {
 		t.Error(seen)
 	}
@@ -334,5 +342,34 @@ func TestTheProgramThatEnds(t *testing.T) {
 	default:
 		go mesh.Close()
 		end()
+	}
+}
+
+func TestEveryCountOfTheLibraryIsAField(t *testing.T) {
+	stats := must[meshwire.Stats](t)(connect(t).Stats())
+	fields := map[string]bool{}
+	for n, kind := 0, reflect.TypeOf(stats); n < kind.NumField(); n++ {
+		fields[kind.Field(n).Tag.Get("json")] = true
+	}
+	for name := range stats.All {
+		if !fields[name] {
+			t.Errorf("%s is no field of Stats", name)
+		}
+	}
+	if len(stats.All) < 20 || stats.Carrier != "tcp" {
+		t.Errorf("%+v", stats)
+	}
+}
+
+func TestTheLibraryReadsTheOptionsOfTheOfflineBuffer(t *testing.T) {
+	wrong := map[string]meshwire.ConnectOption{
+		"offline_max_bytes": meshwire.OfflineMaxBytes(1), "offline_max_age": meshwire.OfflineMaxAge(time.Millisecond),
+		"offline_sync": meshwire.OfflineSync("never"),
+	}
+	for name, option := range wrong {
+		_, err := meshwire.Connect(patience(t), gateway.URL, meshwire.Offline(""), option)
+		if !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

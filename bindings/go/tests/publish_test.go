@@ -17,10 +17,10 @@ func TestWhatIsPublishedIsReceivedWithAllItsAttributes(t *testing.T) {
 	}
 	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g")))
 	d := must[*meshwire.Delivery](t)(sub.Next(ctx))
-	if d.ID != "1" || d.Type != "order.created" || d.Source != "/shop" || d.Key != "customer-7" || d.Subject != "orders/1" {
+	if d.ID != "1" || d.Type != "order.created" || d.Source != "/shop" || d.Key != "customer-7" || d.Subject() != "orders/1" {
 		t.Fatalf("%+v", d)
 	}
-	if d.ContentType != "application/json" || d.Text() != `{"id":1}` || d.Topic != to || d.Attempt != 1 || d.Position != 1 {
+	if d.ContentType() != "application/json" || d.Text() != `{"id":1}` || d.Topic != to || d.Attempt != 1 || d.Position != 1 {
 		t.Fatalf("%+v", d)
 	}
 	for name, wanted := range map[string]string{"count": "-7", "last": "true", "raw": "AP8=", "partitionkey": "customer-7"} {

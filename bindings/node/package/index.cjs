@@ -29,3 +29,4 @@ exports.Message = Message;
 exports.Delivery = Delivery;
 exports.Handled = Handled;
 exports.Request = Request;
+exports.OutgoingEvent = Outgoing;

@@ -398,7 +398,7 @@ export interface Topic {
   overtaken: number;
   delayed: number;
   groups: { name: string; settledThrough: string; members: number; inFlight: number; lag: number }[];
-  requests?: { members: number; open: number; lateReplies: number };
+  requests?: { members: number; open: number; requests: number; lateReplies: number };
 }
 
 export interface Topics {

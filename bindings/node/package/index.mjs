@@ -17,4 +17,5 @@ export const {
   Delivery,
   Handled,
   Request,
+  OutgoingEvent,
 } = meshwire;

@@ -7,6 +7,7 @@ import pytest
 
 import meshwire
 from meshwire import sync
+from meshwire.testing import Gateway
 
 
 def test_what_is_published_comes_and_is_settled(gateway, topic):
@@ -140,3 +141,20 @@ def test_options_are_those_of_the_table():
     # Those of a drain and of a session's requests are said where they are used.
     assert set(_kinds.KINDS) - named <= {"drain_timeout"}
     assert named - set(_kinds.KINDS) <= {"group", "broadcast", "member", "start", "name", "hold_after_dead_letter", "strict_order", "max_in_flight", "max_rate"}
+
+
+def test_counts_are_those_that_their_type_has(gateway):
+    with sync.connect(gateway.url) as mesh:
+        assert set(mesh.stats()) == set(meshwire.Stats.__annotations__)
+
+
+def test_a_gateway_for_tests_tells_what_it_logs():
+    said = []
+    heard = threading.Event()
+
+    def on_log(line):
+        said.append(line)
+        heard.set()
+
+    with Gateway(on_log=on_log):
+        assert heard.wait(20) and not said[0].endswith("\n")

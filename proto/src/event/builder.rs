@@ -120,6 +120,12 @@ impl Event {
         self.attribute("datacontenttype", content_type.into())
     }
 
+    /// Sets `dataschema`, a URI.
+    #[must_use]
+    pub fn data_schema(self, uri: impl Into<String>) -> Self {
+        self.attribute("dataschema", AttributeValue::Uri(Cow::Owned(uri.into())))
+    }
+
     /// Sets any attribute but the four required ones.
     #[must_use]
     pub fn attribute(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<AttributeValue<'static>>) -> Self {
@@ -193,6 +199,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    use super::super::EventLimits;
     use super::*;
 
     #[test]
@@ -255,5 +262,14 @@ mod tests {
         let event = Event::new("t").id("t").source("t").key("t").subject("t").data_content_type("t");
         assert_eq!(owned, event);
         assert_eq!(event.clone().attribute("word", text()), event.attribute("word", "t"));
+    }
+    #[test]
+    fn what_is_set_by_its_name_is_read_by_it() {
+        let event =
+            Event::new("t").id("1").source("//s").subject("about").data_schema("https://s/1").time(UnixMillis(-1_500));
+        let encoded = event.encode().unwrap();
+        let view = EventView::parse(&encoded, EventLimits::default()).unwrap();
+        assert_eq!((view.subject().as_deref(), view.data_schema().as_deref()), (Some("about"), Some("https://s/1")));
+        assert_eq!((view.time(), view.data_content_type()), (Some(UnixMillis(-1_500)), None));
     }
 }

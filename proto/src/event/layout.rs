@@ -34,6 +34,10 @@ impl Part {
         Self { start: narrow(start), len: narrow(part.len()) }
     }
 
+    const fn place(self) -> [u32; 2] {
+        [self.start, self.len]
+    }
+
     fn bytes(self, whole: &[u8]) -> Option<&[u8]> {
         let start = self.start as usize;
         whole.get(start..start.checked_add(self.len as usize)?)
@@ -58,6 +62,32 @@ impl EventLayout {
                 Data::Text(text) => Form::Text(part(text.as_bytes())),
                 Data::Proto(bytes) => Form::Proto(part(bytes)),
             },
+        }
+    }
+
+    /// Where id, source, type, key and data begin, and how many bytes each has; 0 and 0: there is none.
+    #[must_use]
+    pub const fn parts(&self) -> [[u32; 2]; 5] {
+        let none = Part { start: 0, len: 0 };
+        let key = match self.key {
+            Some(key) => key,
+            None => none,
+        };
+        let data = match self.data {
+            Form::Absent => none,
+            Form::Binary(part) | Form::Text(part) | Form::Proto(part) => part,
+        };
+        [self.id.place(), self.source.place(), self.kind.place(), key.place(), data.place()]
+    }
+
+    /// The data, of an event with no bytes at hand: which kind it is, and nothing in it.
+    #[must_use]
+    pub const fn data_kind(&self) -> Data<'static> {
+        match self.data {
+            Form::Absent => Data::Absent,
+            Form::Binary(_) => Data::Binary(&[]),
+            Form::Text(_) => Data::Text(""),
+            Form::Proto(_) => Data::Proto(&[]),
         }
     }
 
@@ -110,6 +140,18 @@ mod tests {
             );
             assert_eq!(again.attributes().count(), view.attributes().count());
         }
+    }
+
+    #[test]
+    fn a_layout_says_where_the_parts_are() {
+        let event = Event::new("type").id("1").source("//s").key("k").text_data("data").encode().unwrap();
+        let layout = EventView::parse(&event, EventLimits::default()).unwrap().layout();
+        let parts = layout.parts().map(|[start, len]| event.get(start as usize..(start + len) as usize).unwrap());
+        assert_eq!(parts, [&b"1"[..], b"//s", b"type", b"k", b"data"]);
+        assert_eq!(layout.data_kind(), Data::Text(""));
+        let bare = Event::new("t").id("1").source("//s").encode().unwrap();
+        let layout = EventView::parse(&bare, EventLimits::default()).unwrap().layout();
+        assert_eq!((layout.data_kind(), layout.parts()[3], layout.parts()[4]), (Data::Absent, [0, 0], [0, 0]));
     }
 
     #[test]

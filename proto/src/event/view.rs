@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use super::attribute::{check_name, check_text, check_value, entry, is_printable, plain_string, value};
 use super::scan::{Field, Scanner, utf8};
 use super::{AttributeValue, Attributes, EventError, EventLayout, EventLimits};
+use crate::UnixMillis;
 
 /// An event read in place: one validating scan found the offsets, nothing was copied.
 #[derive(Clone, Copy)]
@@ -349,6 +350,30 @@ impl<'a> EventView<'a> {
     #[must_use]
     pub fn data_content_type(&self) -> Option<String> {
         self.attribute("datacontenttype").map(|v| v.to_string())
+    }
+
+    /// CloudEvents attribute `dataschema`.
+    #[must_use]
+    pub fn data_schema(&self) -> Option<String> {
+        self.attribute("dataschema").map(|v| v.to_string())
+    }
+
+    /// CloudEvents attribute `subject`.
+    #[must_use]
+    pub fn subject(&self) -> Option<String> {
+        self.attribute("subject").map(|v| v.to_string())
+    }
+
+    /// CloudEvents attribute `time`, to the millisecond; [`attribute`](Self::attribute) has all its digits.
+    #[must_use]
+    pub fn time(&self) -> Option<UnixMillis> {
+        match self.attribute("time")? {
+            AttributeValue::Timestamp(time) => {
+                let millis = time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000));
+                Some(UnixMillis(millis))
+            }
+            _ => None,
+        }
     }
 }
 

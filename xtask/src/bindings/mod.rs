@@ -8,6 +8,7 @@ mod c;
 mod gateway;
 mod go;
 mod launcher;
+mod measured;
 mod node;
 mod programs;
 mod python;
@@ -23,7 +24,9 @@ use crate::process::Log;
 use crate::test::{Outcome, Skip};
 use crate::workspace::Workspace;
 
-pub(crate) use programs::{Players, installed, ready, testees};
+pub(crate) use gateway::Gateway;
+pub(crate) use measured::{Measured, Program, measured};
+pub(crate) use programs::{Players, installed, plant, ready, testees};
 pub(crate) use suites::{run, test};
 
 /// How the native parts are built.
@@ -31,6 +34,8 @@ pub(crate) use suites::{run, test};
 pub(crate) enum Quality {
     /// For `test`: quick to build, and with the features that users get.
     Dev,
+    /// To be measured: as fast as for users, and a profile names its functions.
+    Release,
     /// For users: link-time optimised and stripped.
     Dist,
 }
@@ -40,6 +45,7 @@ impl Quality {
     pub(crate) const fn profile(self) -> &'static str {
         match self {
             Self::Dev => "dev",
+            Self::Release => "release",
             Self::Dist => "dist",
         }
     }
@@ -48,6 +54,7 @@ impl Quality {
     pub(crate) const fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
+            Self::Release => "release",
             Self::Dist => "dist",
         }
     }
@@ -62,9 +69,15 @@ pub(crate) struct Shop<'a> {
     pub(crate) dist: PathBuf,
     /// Also what takes long: under sanitizers and valgrind.
     pub(crate) all: bool,
+    /// With the mistake that `MESHWIRE_PLANTED` names.
+    pub(crate) planted: bool,
 }
 
-impl Shop<'_> {
+impl<'a> Shop<'a> {
+    pub(crate) fn open(workspace: &'a Workspace, log: &'a mut Log, quality: Quality) -> Self {
+        Self { workspace, log, quality, dist: dist(workspace, quality), all: false, planted: false }
+    }
+
     /// An empty folder below the dist folder, for the package of this language.
     pub(crate) fn shelf(&self, language: &str) -> anyhow::Result<PathBuf> {
         empty(&self.dist.join(language))
@@ -175,13 +188,25 @@ fn missing(binding: &dyn Binding) -> Option<&'static str> {
     binding.needs().iter().copied().find(|program| !is_there(program))
 }
 
-/// Builds what bindings pack: always all of it, so that cargo keeps one set of features.
-fn build(shop: &mut Shop<'_>) -> anyhow::Result<()> {
-    let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
-    for name in ALL.iter().flat_map(|binding| binding.crates()) {
-        command.args(["-p", name]);
+/// Builds what these bindings pack. For tests always all of it at once, so that cargo keeps one set of features; for users one after the
+/// other, so that none has the features of another.
+fn build(shop: &mut Shop<'_>, bindings: &[&dyn Binding]) -> anyhow::Result<()> {
+    let all = || ALL.iter().flat_map(|binding| binding.crates()).copied().collect();
+    let sets: Vec<Vec<&str>> = match shop.quality {
+        Quality::Dev => vec![all()],
+        Quality::Release | Quality::Dist => bindings.iter().map(|binding| binding.crates().to_vec()).collect(),
+    };
+    for names in sets {
+        let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
+        for name in names {
+            command.args(["-p", name]);
+            if shop.planted {
+                command.args(["--features", &format!("{name}/planted")]);
+            }
+        }
+        shop.must(command.env("CARGO_TARGET_DIR", &shop.workspace.target))?;
     }
-    shop.must(&mut command).map(|_| ())
+    Ok(())
 }
 
 /// `package`: packs these bindings, all without a name.
@@ -203,8 +228,8 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     }
     let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
     let bindings = named(&names)?;
-    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality), all: false };
-    build(&mut shop)?;
+    let mut shop = Shop::open(workspace, &mut log, quality);
+    build(&mut shop, &bindings)?;
     for binding in bindings {
         if let Some(needs) = missing(binding) {
             println!("{} skipped: needs {needs}", binding.name());
@@ -227,10 +252,11 @@ pub(crate) fn sizes(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Outc
     c::sizes::check(workspace, log)
 }
 
-/// Users' packages are in `dist/`; those for tests stay with what cargo builds.
+/// Users' packages are in `dist/`; others stay with what cargo builds.
 fn dist(workspace: &Workspace, quality: Quality) -> PathBuf {
     match quality {
         Quality::Dist => workspace.root.join("dist"),
         Quality::Dev => workspace.target.join("dist-dev"),
+        Quality::Release => workspace.target.join("dist-release"),
     }
 }

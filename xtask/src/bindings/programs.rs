@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{ALL, Binding, Quality, Shop, build, dist, missing};
+use super::{ALL, Binding, Quality, Shop, build, missing};
 use crate::process::Log;
 use crate::test::Outcome;
 use crate::workspace::{Profile, Workspace};
@@ -21,9 +21,20 @@ pub(crate) struct Players {
 /// Packs and installs the bindings that are not, or no longer, as their sources say.
 pub(crate) fn ready(workspace: &Workspace) -> anyhow::Result<Players> {
     let mut log = Log::open(workspace.scratch()?.join("players.log"), false)?;
-    let quality = Quality::Dev;
-    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality), all: false };
-    build(&mut shop)?;
+    make(workspace, &mut log, false)
+}
+
+/// The same with the client that makes the mistake which `MESHWIRE_PLANTED` names, in a folder of its own.
+pub(crate) fn plant(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Workspace> {
+    let planted = Workspace { root: workspace.root.clone(), target: workspace.target.join("planted") };
+    make(&planted, log, true)?;
+    Ok(planted)
+}
+
+fn make(workspace: &Workspace, log: &mut Log, planted: bool) -> anyhow::Result<Players> {
+    let mut shop = Shop::open(workspace, log, Quality::Dev);
+    shop.planted = planted;
+    build(&mut shop, &ALL)?;
     let mut players = Players { there: Vec::new(), absent: Vec::new() };
     for binding in ALL {
         let name = binding.name();
@@ -99,7 +110,7 @@ fn record(shop: &Shop<'_>, binding: &dyn Binding) -> anyhow::Result<PathBuf> {
 fn sources(shop: &Shop<'_>, binding: &dyn Binding) -> anyhow::Result<String> {
     let (root, name) = (&shop.workspace.root, binding.name());
     let mut text = String::new();
-    for library in ["libmeshwire_c.a", "libmeshwire_python.so", "libmeshwire_node.so"] {
+    for library in ["libmeshwire_c.a", "lib_native.so", "libmeshwire_node.so"] {
         state(&shop.built(library), &mut text)?;
     }
     for folder in ["bindings/c/include", "bindings/c/install", "examples/players", "xtask/src/bindings"] {

@@ -17,7 +17,7 @@ const TOOLS: [&str; 1] = ["pytest>=8,<10"];
 /// What more of it runs with, where that can be installed: a test that needs one says so.
 const MORE: [&str; 4] = ["mypy>=1.18,<3", "uvloop>=0.21", "cloudevents>=1.12,<2", "fastapi>=0.115,<1"];
 
-/// What looks whether the wheel keeps to the stable ABI, with `MESHWIRE_FULL`.
+/// What looks whether the wheel keeps to the stable ABI, in `--all`.
 const AUDIT: &str = "abi3audit>=0.0.20";
 
 /// Minor versions of Python 3 that the wheel is for.
@@ -54,6 +54,9 @@ impl Binding for Python {
         command.args(["build", "--profile", shop.quality.profile(), "--strip", "--out"]).arg(shelf);
         command.arg("--manifest-path").arg(shop.workspace.root.join("bindings/python/Cargo.toml"));
         command.env("CARGO_TARGET_DIR", &shop.workspace.target);
+        if shop.planted {
+            command.args(["--features", "planted"]);
+        }
         if shop.quality == Quality::Dev {
             // Installed here and nowhere else.
             command.args(["--compatibility", "linux"]);
@@ -88,7 +91,7 @@ impl Binding for Python {
             for tool in MORE {
                 let _ = install(shop, &python, &[tool]);
             }
-            if place == 0 && is_full() {
+            if place == 0 && shop.all {
                 let shelf = shop.dist.join(self.name());
                 sum.add(audited(shop, &python, &shelf)?);
             }
@@ -121,11 +124,6 @@ fn environment(shop: &mut Shop<'_>, minor: u32, python: &Path) -> anyhow::Result
     Ok(python)
 }
 
-/// Whether all of it is wanted.
-fn is_full() -> bool {
-    std::env::var_os("MESHWIRE_FULL").is_some_and(|full| full == "1")
-}
-
 /// Whether the wheel keeps to the stable ABI of the oldest version.
 fn audited(shop: &mut Shop<'_>, python: &Path, shelf: &Path) -> anyhow::Result<Outcome> {
     install(shop, python, &[AUDIT])?;
@@ -139,7 +137,7 @@ fn audited(shop: &mut Shop<'_>, python: &Path, shelf: &Path) -> anyhow::Result<O
     Ok(sum)
 }
 
-fn pip(python: &Path) -> Command {
+pub(super) fn pip(python: &Path) -> Command {
     let mut command = Command::new(python);
     command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
     command
@@ -149,7 +147,7 @@ fn install(shop: &mut Shop<'_>, python: &Path, packages: &[&str]) -> anyhow::Res
     shop.must(pip(python).args(packages)).map(|_| ())
 }
 
-/// Interpreters to test with: the newest and the oldest; all of them with `MESHWIRE_FULL`.
+/// Interpreters to test with: the newest and the oldest; all of them in `--all`.
 fn interpreters(shop: &mut Shop<'_>) -> anyhow::Result<Vec<(u32, PathBuf)>> {
     let mut found = Vec::new();
     for minor in MINORS {
@@ -170,7 +168,7 @@ fn interpreters(shop: &mut Shop<'_>) -> anyhow::Result<Vec<(u32, PathBuf)>> {
     anyhow::ensure!(!found.is_empty(), "no python3.10 or later with venv");
     shop.log.line(&format!("interpreters: {found:?}"))?;
     found.reverse();
-    if !is_full() && found.len() > 2 {
+    if !shop.all && found.len() > 2 {
         found.drain(1..found.len() - 1);
     }
     Ok(found)

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::{Binding, Quality, Shop, build, dist, missing, named};
+use super::{ALL, Binding, Quality, Shop, build, missing, named};
 use crate::process::Log;
 use crate::test::{Outcome, Skip};
 use crate::workspace::Workspace;
@@ -39,9 +39,8 @@ pub(crate) fn run(
     all: bool,
     tell: impl Fn(String) + Sync,
 ) -> anyhow::Result<Outcome> {
-    let quality = Quality::Dev;
-    let mut shop = Shop { workspace, log, quality, dist: dist(workspace, quality), all };
-    build(&mut shop)?;
+    let mut shop = Shop::open(workspace, log, Quality::Dev);
+    build(&mut shop, &ALL)?;
     let mut sum = Outcome::default();
     let mut ready = Vec::new();
     for binding in bindings {
@@ -94,8 +93,8 @@ fn suite_log(workspace: &Workspace, binding: &dyn Binding) -> anyhow::Result<std
 
 fn suite(workspace: &Workspace, binding: &dyn Binding, all: bool) -> anyhow::Result<Outcome> {
     let mut log = Log::open(suite_log(workspace, binding)?, false)?;
-    let quality = Quality::Dev;
-    let mut shop = Shop { workspace, log: &mut log, quality, dist: dist(workspace, quality), all };
+    let mut shop = Shop::open(workspace, &mut log, Quality::Dev);
+    shop.all = all;
     let mut outcome = super::programs::install(&mut shop, binding)?;
     outcome.add(binding.test(&mut shop)?);
     Ok(outcome)

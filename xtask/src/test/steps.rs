@@ -243,9 +243,18 @@ fn bench(room: &mut Room<'_>, arguments: &[&str], limit: Duration) -> anyhow::Re
 fn conformance(room: &mut Room<'_>) -> anyhow::Result<Outcome> {
     let mut sum = Outcome::default();
     let testees = bindings::testees(room.workspace);
+    let mut commands = Vec::new();
     for arguments in conformance::runs(room.commit, room.options.all, &testees) {
         let mut command = conformance::command(room.workspace);
-        let finished = room.log.run(command.args(arguments), None)?;
+        command.args(arguments);
+        commands.push(command);
+    }
+    if room.options.all {
+        let planted = bindings::plant(room.workspace, &mut room.log)?;
+        commands.push(conformance::planted(room.workspace, &planted, &testees));
+    }
+    for mut command in commands {
+        let finished = room.log.run(&mut command, None)?;
         let counted = finished.lines.last().and_then(|line| conformance::totals(line));
         let (passed, failed, _) = counted.unwrap_or((0, 1, 0));
         sum.passed += passed;

@@ -15,6 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("meshwire-c", &["meshwire-embed"]),
     ("meshwire-node", &["meshwire-embed"]),
     ("meshwire-python", &["meshwire-embed"]),
+    // Reads sources, and uses none of them.
+    ("meshwire-parity", &[]),
     ("meshwire-gateway", &["meshwire-proto", "meshwire-tls", "meshwire-certificates"]),
     (
         "meshwire-cli",

@@ -2,15 +2,18 @@
 #ifndef HARNESS_H
 #define HARNESS_H
 
+#define _POSIX_C_SOURCE 200809L
+
 #include <meshwire.h>
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-static mw_gateway *gateway;
-static const char *failed_at;
-static char failed_text[512];
+/* Of all tests of a program. */
+extern mw_gateway *gateway;
+extern const char *failed_at;
+extern char failed_text[512];
 
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
@@ -33,54 +36,46 @@ static char failed_text[512];
     }                                                                                      \
   } while (0)
 
-static const int64_t PATIENCE = 20000;
+/* Milliseconds: nothing here takes so long. */
+enum { PATIENCE = 20000 };
 
-static mw_client *connected(void) {
-  mw_client *mesh = NULL;
-  mw_connect(&mesh, mw_gateway_url(gateway), "name=suite", NULL);
-  return mesh;
-}
+int same(mw_string s, const char *text);
+int is_data(mw_data data, const char *text);
+
+mw_client *connected(void);
 
 /* The next delivery, or NULL. */
-static mw_delivery *next(mw_subscription *sub) {
-  mw_delivery *delivery = NULL;
-  size_t n = 0;
-  mw_next(sub, &delivery, 1, PATIENCE, &n, NULL);
-  return n == 1 ? delivery : NULL;
-}
+mw_delivery *next(mw_subscription *sub);
+
+/* What handlers and hooks of a test count in. */
+typedef struct {
+  mw_client *mesh;
+  int handled, failed, dropped, number;
+} tally;
+
+/* The `drop` of handlers, hooks and callbacks whose ctx is a tally. */
+void on_drop(void *ctx);
 
 typedef struct {
   const char *name;
   void (*run)(void);
 } test_case;
 
+typedef struct {
+  const test_case *tests;
+  size_t count;
+} test_group;
+
+/* A file of tests ends with its TESTS as a group, and main.c has the GROUPS. */
+#define CASE(name) {#name, name},
+#define GROUP(name)                               \
+  static const test_case cases[] = {TESTS(CASE)}; \
+  extern const test_group name##_tests;           \
+  const test_group name##_tests = {cases, sizeof cases / sizeof *cases};
+#define DECLARE(name) extern const test_group name##_tests;
+#define LIST(name) &name##_tests,
+
 /* Runs those whose name has `filter` in it, against one gateway; gives what main gives. */
-static int run_all(const test_case *tests, size_t count, const char *filter) {
-  mw_error *err = NULL;
-  size_t i;
-  int failed = 0;
-  if (mw_gateway_start(&gateway, NULL, 0, &err)) {
-    printf("FAILED to start a gateway: %s\n", mw_error_text(err));
-    return 1;
-  }
-  if (strcmp(mw_version(), MW_VERSION) != 0 || mw_abi_version() != MW_ABI_VERSION) failed = 1;
-  for (i = 0; i < count; i++) {
-    if (strstr(tests[i].name, filter) == NULL) continue;
-    failed_at = NULL;
-    tests[i].run();
-    if (failed_at == NULL) {
-      printf("ok %s\n", tests[i].name);
-    } else {
-      printf("FAILED %s: %s\n", tests[i].name, failed_at);
-      failed = 1;
-    }
-    fflush(stdout);
-  }
-  if (mw_gateway_stop(gateway, &err)) {
-    printf("FAILED to stop the gateway: %s\n", mw_error_text(err));
-    failed = 1;
-  }
-  return failed;
-}
+int run_all(const test_group *const *groups, size_t count, const char *filter);
 
 #endif

@@ -2,9 +2,11 @@
 #![allow(unsafe_code, reason = "there is no safe fork")]
 
 use meshwire::testing::Gateway;
-use meshwire_embed::{Client, ErrorKind, Queue};
+use meshwire_embed::{
+    Ask, Client, Consumer, Delivery, ErrorKind, Handled, Job, Outcome, Queue, Settle, State, Subscription, Work,
+};
 
-use crate::rig::{PATIENCE, begin_publish, connected, deliveries, options, publish, subscribed};
+use crate::rig::{PATIENCE, begin_publish, connected, deliveries, options, publish, subscribed, taken, texts};
 
 /// Runs `inside` in a child; whether it said yes in time.
 fn child(inside: impl FnOnce() -> bool) -> bool {
@@ -56,7 +58,58 @@ fn in_a_child_what_the_parent_made_is_closed_and_a_new_client_works_and_the_pare
         all && receipt.is_ok()
     });
     assert!(said);
-    delivery.settle(meshwire_embed::Settle::Ack).unwrap();
+    delivery.settle(Settle::Ack).unwrap();
     let next = deliveries(orders.next_batch(1, None).unwrap());
-    assert_eq!(crate::rig::texts(&next), ["of the child"]);
+    assert_eq!(texts(&next), ["of the child"]);
+}
+
+/// All that a parent may have; nothing else holds any of it.
+struct All {
+    client: Client,
+    orders: Subscription,
+    delivery: Delivery,
+    consumer: Consumer,
+    job: Job,
+    queue: Queue,
+}
+
+fn all(gateway: &Gateway) -> All {
+    let narrow = [("url", &*gateway.url()), ("publish_window_events", "1")];
+    let client = Client::connect(&options(&narrow)).unwrap();
+    for topic in ["orders", "jobs"] {
+        publish(&client, topic, "x").unwrap();
+    }
+    let orders = subscribed(&client, "orders", &[("group", "g")]);
+    let delivery = deliveries(orders.next_batch(1, Some(PATIENCE)).unwrap()).remove(0);
+    // Of another client: what consumes holds its own.
+    let consumer = connected(gateway).consume("jobs", &options(&[("group", "g")])).unwrap();
+    let Outcome::Jobs(mut jobs) = consumer.next_batch(1, Some(PATIENCE)).unwrap() else { panic!("ended") };
+    let Some(Work::Begin(job)) = jobs.pop() else { panic!("lost") };
+    let queue = Queue::new(1024).unwrap();
+    drop(client.begin(Ask::StateAfter(State::Connected), &queue, 1_000).unwrap());
+    for tag in 0..500 {
+        begin_publish(&client, "late", "x", &queue, tag).unwrap();
+    }
+    All { client, orders, delivery, consumer, job, queue }
+}
+
+#[test]
+fn a_child_may_drop_all_that_its_parent_has_and_the_parent_does_not_notice() {
+    let gateway = Gateway::start().unwrap();
+    let mut all = Some(all(&gateway));
+    assert!(child(|| {
+        let Some(All { client, orders, delivery, consumer, job, queue }) = all.take() else { return false };
+        let closed = job.end(Handled::Failed("in a child".to_owned())).is_err() && delivery.give_back().is_err();
+        queue.close();
+        drop((consumer, orders, queue, client));
+        closed
+    }));
+    let All { client, orders, delivery, consumer, job, queue } = all.unwrap();
+    assert!(taken(&queue, 500).into_iter().all(|done| matches!(done.result, Ok(Outcome::Receipt(_)))));
+    delivery.settle_confirmed(Settle::Ack).unwrap();
+    job.end(Handled::Done).unwrap();
+    consumer.stop().unwrap();
+    assert!(matches!(consumer.next_batch(1, Some(PATIENCE)), Ok(Outcome::Ended)));
+    publish(&client, "orders", "y").unwrap();
+    assert_eq!(texts(&deliveries(orders.next_batch(1, Some(PATIENCE)).unwrap())), ["y"]);
 }

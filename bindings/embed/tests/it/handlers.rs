@@ -7,7 +7,7 @@ use meshwire_embed::{
     Ask, Client, Consumer, ErrorKind, Event, Handled, Inquiry, Job, Options, Outcome, Queue, Settle, Work,
 };
 
-use crate::rig::{PATIENCE, connected, deliveries, one, options, publish, subscribed};
+use crate::rig::{PATIENCE, ask, connected, deliveries, one, options, publish, subscribed};
 
 fn jobs(consumer: &Consumer) -> Vec<Work<Job>> {
     match consumer.next_batch(64, Some(PATIENCE)).unwrap() {
@@ -124,43 +124,6 @@ fn why_a_consumer_or_responder_ended_is_told_once_and_then_that_it_is_over() {
     client.wait(Ask::Drain { deadline: None }).unwrap();
     assert!(matches!(consumer.next_batch(1, None), Ok(Outcome::Ended)));
     assert!(matches!(responder.next_batch(1, None), Ok(Outcome::Ended)));
-}
-
-/// Asks from a thread of its own, with tries until somebody serves.
-fn ask(gateway: &Gateway, text: &'static str, stream: bool) -> std::thread::JoinHandle<Result<Vec<String>, ErrorKind>> {
-    let client = connected(gateway);
-    std::thread::spawn(move || {
-        let (topic, event) = ("quote".to_owned(), Box::new(Event::text("t", text)));
-        loop {
-            let options = options(&[("request_timeout", "10s")]);
-            let (topic, event) = (topic.clone(), event.clone());
-            let asked = if stream {
-                let Outcome::Answers(answers) = client.wait(Ask::RequestStream { topic, event, options }).unwrap()
-                else {
-                    panic!("no answers")
-                };
-                let mut all = Vec::new();
-                loop {
-                    match answers.next_batch(64, None) {
-                        Ok(Outcome::Replies(replies)) => {
-                            all.extend(replies.iter().map(|r| r.text().unwrap().to_owned()))
-                        }
-                        Ok(_) => break Ok(all),
-                        Err(error) => break Err(error),
-                    }
-                }
-            } else {
-                client.wait(Ask::Request { topic, event, options }).map(|outcome| match outcome {
-                    Outcome::Reply(reply) => vec![reply.text().unwrap().to_owned()],
-                    other => panic!("{other:?}"),
-                })
-            };
-            match asked {
-                Err(error) if error.kind() == ErrorKind::NoResponders => {}
-                other => return other.map_err(|error| error.kind()),
-            }
-        }
-    })
 }
 
 #[test]

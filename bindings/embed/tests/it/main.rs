@@ -10,10 +10,15 @@
 mod administration;
 mod calls;
 mod cancel;
+mod fetched;
 mod forked;
 mod handlers;
+mod in_hand;
 mod logs;
 mod options;
+mod order;
+mod parting;
+mod places;
 mod publishes;
 mod requests;
 mod rig;

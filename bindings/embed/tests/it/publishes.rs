@@ -67,6 +67,27 @@ fn who_does_not_wait_for_room_is_told_that_there_is_none_and_nothing_is_publishe
 }
 
 #[test]
+fn what_waits_for_room_is_counted_and_may_do_so_beyond_the_publish_timeout() {
+    let queue = Queue::new(8).unwrap();
+    let gateway = Gateway::start().unwrap();
+    let short = [("url", &*gateway.url()), ("publish_window_events", "1"), ("publish_timeout", "50ms")];
+    let client = Client::connect(&options(&short)).unwrap();
+    let begin = |room, tag| client.begin_publish("orders", Event::text("t", "x"), room, &queue, tag).unwrap();
+    begin(Room::Soon, 0);
+    assert!(taken(&queue, 1).remove(0).result.is_ok());
+    assert_eq!(client.waiting_publishes().unwrap(), 0);
+    gateway.kill();
+    for tag in [1, 2, 3] {
+        begin(Room::Soon, tag);
+    }
+    assert_eq!(client.waiting_publishes().unwrap(), 2, "one has room");
+    let mut done = Vec::new();
+    queue.take(8, Some(std::time::Duration::from_millis(200)), &mut done).unwrap();
+    assert!(done.is_empty(), "the option holds for who waits for the receipt: {done:?}");
+    assert_eq!(client.waiting_publishes().unwrap(), 2);
+}
+
+#[test]
 fn what_is_wrong_with_an_event_is_said_at_once_and_takes_no_place() {
     let gateway = Gateway::start().unwrap();
     let client = connected(&gateway);
@@ -74,7 +95,7 @@ fn what_is_wrong_with_an_event_is_said_at_once_and_takes_no_place() {
     for (topic, event) in
         [("no topic!", Event::text("t", "x")), ("orders", Event::text("t", "x").attribute("Bad", "x"))]
     {
-        for room in [Room::Wait, Room::Now] {
+        for room in [Room::Wait, Room::Now, Room::Soon] {
             let error = client.begin_publish(topic, event.clone(), room, &queue, 1).unwrap_err();
             assert_eq!((error.kind(), error.operation(), queue.begun()), (ErrorKind::Invalid, "publish", 0));
         }

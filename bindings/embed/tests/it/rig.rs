@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use meshwire::testing::Gateway;
 use meshwire_embed::{
-    Ask, Client, Completion, Delivery, Event, Options, Outcome, Queue, Receipt, Result, Room, Subscription,
+    Ask, Client, Completion, Delivery, ErrorKind, Event, Options, Outcome, Queue, Receipt, Result, Room, Subscription,
 };
 
 /// Nothing here takes so long.
@@ -64,4 +64,45 @@ pub(crate) fn deliveries(outcome: Outcome) -> Vec<Delivery> {
 
 pub(crate) fn texts(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|delivery| delivery.get().unwrap().text().unwrap().to_owned()).collect()
+}
+
+/// Asks topic `quote` from a thread of its own, with tries until somebody serves.
+pub(crate) fn ask(
+    gateway: &Gateway,
+    text: &'static str,
+    stream: bool,
+) -> std::thread::JoinHandle<std::result::Result<Vec<String>, ErrorKind>> {
+    let client = connected(gateway);
+    std::thread::spawn(move || {
+        let (topic, event) = ("quote".to_owned(), Box::new(Event::text("t", text)));
+        loop {
+            let options = options(&[("request_timeout", "10s")]);
+            let (topic, event) = (topic.clone(), event.clone());
+            let asked = if stream {
+                let Outcome::Answers(answers) = client.wait(Ask::RequestStream { topic, event, options }).unwrap()
+                else {
+                    panic!("no answers")
+                };
+                let mut all = Vec::new();
+                loop {
+                    match answers.next_batch(64, None) {
+                        Ok(Outcome::Replies(replies)) => {
+                            all.extend(replies.iter().map(|r| r.text().unwrap().to_owned()))
+                        }
+                        Ok(_) => break Ok(all),
+                        Err(error) => break Err(error),
+                    }
+                }
+            } else {
+                client.wait(Ask::Request { topic, event, options }).map(|outcome| match outcome {
+                    Outcome::Reply(reply) => vec![reply.text().unwrap().to_owned()],
+                    other => panic!("{other:?}"),
+                })
+            };
+            match asked {
+                Err(error) if error.kind() == ErrorKind::NoResponders => {}
+                other => return other.map_err(|error| error.kind()),
+            }
+        }
+    })
 }

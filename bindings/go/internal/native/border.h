@@ -88,9 +88,10 @@ static int gw_admin_start(handle mesh, const char *command, const char *argument
 
 static handle gw_queue_new(size_t most) { return (handle)mw_queue_new(most); }
 static void gw_queue_free(handle queue) { mw_queue_free(QUEUE); }
-static int gw_queue_take(handle queue, gw_completion *into, size_t most, size_t *n) {
-  return mw_queue_take(QUEUE, (mw_completion *)into, most, MW_FOREVER, n, NULL);
+static int gw_queue_take(handle queue, gw_completion *into, size_t most, int64_t ms, size_t *n) {
+  return mw_queue_take(QUEUE, (mw_completion *)into, most, ms, n, NULL);
 }
+static int gw_queue_fd(handle queue) { return mw_queue_fd(QUEUE); }
 static int gw_cancel(handle op) { return mw_cancel((mw_operation *)op, NULL); }
 static void gw_operation_free(handle op) { mw_operation_free((mw_operation *)op); }
 
@@ -111,6 +112,7 @@ static int gw_publish_packed(handle mesh, const uint8_t *events, size_t len, siz
                              gw_refusal *refused, size_t *n, handle *err) {
   return mw_publish_packed(MESH, events, len, count, QUEUE, (mw_refusal *)refused, n, ERR);
 }
+static size_t gw_publish_waiting(handle mesh) { return mw_publish_waiting(MESH); }
 static int gw_publish_batch(handle mesh, const char *topic, const uint8_t *events, size_t len, size_t count,
                             handle queue, uint64_t tag, handle *op, handle *err) {
   return mw_publish_batch_packed(MESH, topic, events, len, count, QUEUE, tag, OP, ERR);
@@ -165,6 +167,9 @@ static int gw_batch_take(handle batch, handle *deliveries, size_t most, size_t *
 static void gw_unsubscribe(handle sub) { mw_unsubscribe((mw_subscription *)sub); }
 static int gw_pack(int kind, const handle *things, size_t count, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
   return mw_pack(kind, (const uintptr_t *)things, count, buffer, size, needed, ERR);
+}
+static int gw_event_attributes(const uint8_t *event, size_t len, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
+  return mw_event_attributes(event, len, buffer, size, needed, ERR);
 }
 static int gw_settle_many(const handle *batch, size_t count, int kind, int64_t delay, const char *reason, handle *err) {
   return mw_settle_many((mw_delivery *const *)batch, count, kind, delay, reason, ERR);

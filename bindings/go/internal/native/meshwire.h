@@ -760,7 +760,8 @@ void mw_delivery_free(struct mw_delivery *delivery);
 bool mw_delivery_is_stale(const struct mw_delivery *delivery);
 
 // Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
-// took ahead and does not work on; those that are stale come again anyhow.
+// took ahead and does not work on; those that are stale come again anyhow. Those that were settled before fail the call with MW_INVALID; the
+// others are given back all the same.
 int mw_give_back(struct mw_delivery *const *batch,
                  size_t count,
                  struct mw_error **err);
@@ -812,9 +813,36 @@ int mw_logs_dispatch(int64_t timeout_ms,
 // Keeps no more records: mw_logs_dispatch gives those that are there, and then MW_ENDED.
 void mw_logs_close(void);
 
+// Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
+// and mw_reply (any other kind). `needed` gets how many bytes they take; where that is more than `size`, call it again with so much room.
+//
+// Numbers have their lowest byte first. A message is: position, gap, stored_ms, expires_at_ms, remaining_ms, number (8 bytes each); attempt,
+// wants_stream, how many bytes the topic has, how many the event has, then where in the event's bytes each of id, source, type, key and data
+// begins and how many bytes it has (0 and 0: it has none), the kind of the data, and a zero (4 bytes each); the topic; the event, which
+// mw_event_attributes reads; and zeros up to the next multiple of 8.
+int mw_pack(int kind,
+            const size_t *things,
+            size_t count,
+            uint8_t *buffer,
+            size_t size,
+            size_t *needed,
+            struct mw_error **err);
+
+// Writes what an event says beside id, source and type into a buffer of so many bytes; `needed` is as with mw_pack, which gave the event.
+//
+// How many attributes there are (4 bytes), and of each one of mw_attribute_kind (4), its name, and its canonical text, both behind their
+// length of 4 bytes; of MW_ATTRIBUTE_TIME in place of the text seconds since 1970 (8) and nanoseconds (4).
+int mw_event_attributes(const uint8_t *event,
+                        size_t len,
+                        uint8_t *buffer,
+                        size_t size,
+                        size_t *needed,
+                        struct mw_error **err);
+
 // Begins to publish many events in one call, and never waits: `packed` has `count` of them one behind the other, each its tag (8 bytes),
-// whether it waits for room as with mw_publish_later (4 bytes, 0 or 1), its topic, and itself as data of MW_PACKED is. Those that are
-// refused have no completion: they are put into `refused`, which has `count` places, their number into `n`.
+// whether it waits for room (4 bytes; 0: no; 1: as with mw_publish_later; 2: likewise, but option publish_timeout does not hold), its topic,
+// and itself as data of MW_PACKED is. Those that are refused have no completion: they are put into `refused`, which has `count` places, their
+// number into `n`.
 int mw_publish_packed(struct mw_client *mesh,
                       const uint8_t *packed,
                       size_t len,
@@ -835,21 +863,6 @@ int mw_publish_batch_packed(struct mw_client *mesh,
                             uint64_t tag,
                             struct mw_operation **operation,
                             struct mw_error **err);
-
-// Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
-// and mw_reply (any other kind). `needed` gets how many bytes they take; where that is more than `size`, call it again with so much room.
-//
-// Numbers have their lowest byte first, texts and data stand behind their length of 4 bytes. A message is: position, attempt, gap,
-// stored_ms, expires_at_ms, remaining_ms, number (8 bytes each), wants_stream (4); topic, id, source, type; how many attributes there are
-// else (4), and of each one of mw_attribute_kind (4), its name, and its canonical text; of MW_ATTRIBUTE_TIME in place of that seconds since
-// 1970 (8) and nanoseconds (4); the kind of the data (4), and the data.
-int mw_pack(int kind,
-            const size_t *things,
-            size_t count,
-            uint8_t *buffer,
-            size_t size,
-            size_t *needed,
-            struct mw_error **err);
 
 // Publishes an event, and waits until it is kept to the topic's level of durability. `opts` and `receipt` may be NULL. One after the other
 // this takes a round trip each: for many use mw_publish_start.
@@ -879,6 +892,10 @@ int mw_publish_later(struct mw_client *mesh,
                      struct mw_queue *queue,
                      uint64_t tag,
                      struct mw_error **err);
+
+// How many publishes of a client wait for room in its window; 0 of what is no client. Who does not wait itself should stop while there are
+// any.
+size_t mw_publish_waiting(struct mw_client *mesh);
 
 // Calls a publish of this queue and tag back that still waits for room: it ends with MW_CANCELLED, and nothing was published. `called_back`
 // (may be NULL) gets whether it did; else it has left, and comes to what it comes to.

@@ -3,8 +3,12 @@ package native
 // #cgo CFLAGS: -Wno-unused-function
 // #cgo noescape gw_publish_packed
 // #cgo nocallback gw_publish_packed
+// #cgo noescape gw_publish_waiting
+// #cgo nocallback gw_publish_waiting
 // #cgo noescape gw_pack
 // #cgo nocallback gw_pack
+// #cgo noescape gw_event_attributes
+// #cgo nocallback gw_event_attributes
 // #cgo noescape gw_next_now
 // #cgo nocallback gw_next_now
 // #cgo noescape gw_batch_take
@@ -135,6 +139,7 @@ type Completion struct {
 type Queue struct {
 	handle C.handle
 	into   *[most]C.gw_completion
+	bell   *bell
 }
 
 // most is taken at once.
@@ -142,13 +147,26 @@ const most = 256
 
 // NewQueue makes a queue for so many calls at once. One goroutine takes from it.
 func NewQueue(calls int) *Queue {
-	return &Queue{handle: C.gw_queue_new(C.size_t(calls)), into: new([most]C.gw_completion)}
+	handle := C.gw_queue_new(C.size_t(calls))
+	return &Queue{handle: handle, into: new([most]C.gw_completion), bell: watch(int(C.gw_queue_fd(handle)))}
 }
 
 // Take waits for completions, and puts them into the slice; false: the queue is closed.
 func (q *Queue) Take(taken []Completion) ([]Completion, bool) {
+	if q.bell == nil {
+		return q.take(taken, C.MW_FOREVER)
+	}
+	open := true
+	rings := q.bell.wait(func() bool {
+		taken, open = q.take(taken, 0)
+		return len(taken) > 0 || !open
+	})
+	return taken, open && rings
+}
+
+func (q *Queue) take(taken []Completion, ms C.int64_t) ([]Completion, bool) {
 	var n C.size_t
-	code := C.gw_queue_take(q.handle, &q.into[0], most, &n)
+	code := C.gw_queue_take(q.handle, &q.into[0], most, ms, &n)
 	for at := range q.into[:n] {
 		c := &q.into[at]
 		taken = append(taken, Completion{
@@ -160,7 +178,10 @@ func (q *Queue) Take(taken []Completion) ([]Completion, bool) {
 }
 
 // Free ends the queue, and whoever waits in it.
-func (q *Queue) Free() { C.gw_queue_free(q.handle) }
+func (q *Queue) Free() {
+	C.gw_queue_free(q.handle)
+	q.bell.close()
+}
 
 // Begin begins a call: its operation, with which it is cancelled.
 type Begin func(q *Queue, tag uint64) (Handle, *Failure)

@@ -21,11 +21,14 @@ func refusals(places []C.gw_refusal) []Refusal {
 
 func first(bytes []byte) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(bytes))) }
 
-// PublishPacked begins to publish many events, each behind its tag, its room and its topic.
-func PublishPacked(mesh Handle, events []byte, count int, q *Queue) ([]Refusal, *Failure) {
+// Refusals has places for those of one call at a time.
+type Refusals struct{ places []C.gw_refusal }
+
+// PublishPacked begins to publish many events, each behind its tag, its room and its topic. Without places it is one.
+func PublishPacked(mesh Handle, events []byte, count int, q *Queue, into *Refusals) ([]Refusal, *Failure) {
 	var n C.size_t
 	var err C.handle
-	if count == 1 {
+	if into == nil {
 		var place C.gw_refusal
 		code := C.gw_publish_packed(C.handle(mesh), first(events), C.size_t(len(events)), 1, q.handle, &place, &n, &err)
 		if code == 0 && n == 0 {
@@ -33,11 +36,16 @@ func PublishPacked(mesh Handle, events []byte, count int, q *Queue) ([]Refusal, 
 		}
 		return refusals([]C.gw_refusal{place}[:n]), end(code, err)
 	}
-	places := make([]C.gw_refusal, count)
-	code := C.gw_publish_packed(
-		C.handle(mesh), first(events), C.size_t(len(events)), C.size_t(count), q.handle, unsafe.SliceData(places), &n, &err)
-	return refusals(places[:n]), end(code, err)
+	if len(into.places) < count {
+		into.places = make([]C.gw_refusal, count)
+	}
+	code := C.gw_publish_packed(C.handle(mesh), first(events), C.size_t(len(events)), C.size_t(count), q.handle,
+		unsafe.SliceData(into.places), &n, &err)
+	return refusals(into.places[:n]), end(code, err)
 }
+
+// PublishWaiting says how many publishes wait for room.
+func PublishWaiting(mesh Handle) int { return int(C.gw_publish_waiting(C.handle(mesh))) }
 
 // PublishBatch begins to publish events as one batch, each of which has a result.
 func PublishBatch(mesh Handle, topic string, events []byte, count int) Begin {

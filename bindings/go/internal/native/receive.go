@@ -74,6 +74,24 @@ func Pack(kind int, things []Handle, buffer []byte) ([]byte, *Failure) {
 	}
 }
 
+// Attributes has the library write down what an event says beside id, source and type.
+func Attributes(event string) ([]byte, *Failure) {
+	buffer := make([]byte, min(len(event), 256)+128)
+	for {
+		var needed C.size_t
+		var err C.handle
+		code := C.gw_event_attributes((*C.uint8_t)(unsafe.Pointer(unsafe.StringData(event))), C.size_t(len(event)),
+			first(buffer), C.size_t(len(buffer)), &needed, &err)
+		if failure := end(code, err); failure != nil {
+			return nil, failure
+		}
+		if int(needed) <= len(buffer) {
+			return buffer[:needed:needed], nil
+		}
+		buffer = make([]byte, needed)
+	}
+}
+
 // SettleMany settles deliveries alike.
 func SettleMany(deliveries []Handle, kind int, delayMs int64, reason string) *Failure {
 	var said *C.char

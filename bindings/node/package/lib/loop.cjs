@@ -64,7 +64,7 @@ class Loop {
       this.scheduled = false;
       this.send();
     };
-    this.waiting = new Set();
+    this.waiting = new Map();
     this.watch = undefined;
     process.on("exit", () => this.exit());
   }
@@ -329,11 +329,11 @@ class Loop {
   }
 
   /** Keeps the leases of what a subscription has and its program was not handed. */
-  mind(subscription) {
-    this.waiting.add(subscription);
+  mind(subscription, keep) {
+    this.waiting.set(subscription, keep);
     this.watch ??= setInterval(() => {
       const now = Date.now();
-      for (const one of this.waiting) one.keep(now);
+      for (const [one, keep] of this.waiting) keep(one, now);
       if (this.waiting.size === 0) {
         clearInterval(this.watch);
         this.watch = undefined;

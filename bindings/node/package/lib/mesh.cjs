@@ -179,7 +179,10 @@ class Mesh {
       return Promise.reject(invalid("drain", `timeoutMs: ${shown(number)} is not a number of milliseconds`));
     }
     // What programs were not handed goes back first: it is not waited for.
-    for (const one of this.#open) one.deref()?.giveBack();
+    for (const one of this.#open) {
+      const subscription = one.deref();
+      if (subscription) Subscription.giveBack(subscription);
+    }
     return this.#call("drain", { number }, NOTHING, { signal: options?.signal, holds: this });
   }
 

@@ -154,7 +154,7 @@ class Subscription {
     this.#batch = batch;
     this.#at = 0;
     this.#arrived = this.#checked = this.#active = Date.now();
-    if (batch.count > 1) this.#loop.mind(this);
+    if (batch.count > 1) this.#loop.mind(this, Subscription.keep);
   }
 
   #hand(now) {
@@ -199,14 +199,18 @@ class Subscription {
   }
 
   /** Begins leases anew of what waits, as long as the program does something; else others are to get it. */
-  keep(now) {
-    if (this.#batch === undefined) return;
-    if (now - this.#active < this.#ackWait) this.#loop.keepFrom(this.#batch.number, this.#at);
-    else this.giveBack();
+  static keep(subscription, now) {
+    if (subscription.#batch === undefined) return;
+    if (now - subscription.#active < subscription.#ackWait) subscription.#loop.keepFrom(subscription.#batch.number, subscription.#at);
+    else subscription.#giveBack();
   }
 
   /** Gives back what the program was not handed. */
-  giveBack() {
+  static giveBack(subscription) {
+    subscription.#giveBack();
+  }
+
+  #giveBack() {
     const batch = this.#batch;
     if (batch === undefined) return;
     this.#batch = undefined;
@@ -217,7 +221,7 @@ class Subscription {
   #end() {
     if (this.#over) return;
     this.#over = true;
-    this.giveBack();
+    this.#giveBack();
     this.#loop.release(SUBSCRIPTION, this.#number);
     this.#mesh.open.delete(this.#weak);
     abandoned.unregister(this);

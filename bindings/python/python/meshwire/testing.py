@@ -7,7 +7,7 @@ import queue
 import shutil
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO
 
@@ -32,13 +32,19 @@ class Gateway:
     """A gateway that runs until it is stopped or killed, and never longer than this process.
 
     It is the program that ``MESHWIRE_BIN`` names, else ``meshwire`` on the search path. ``args`` take the place of ``--memory``,
-    ``listen`` is where it listens.
+    ``listen`` is where it listens. ``on_log`` is called with each line that it logs, by a thread that must not be held up.
 
         with Gateway() as gateway:
             mesh = meshwire.sync.connect(gateway.url)
     """
 
-    def __init__(self, args: Sequence[str] = ("--memory",), *, listen: str = "127.0.0.1:0") -> None:
+    def __init__(
+        self,
+        args: Sequence[str] = ("--memory",),
+        *,
+        listen: str = "127.0.0.1:0",
+        on_log: Callable[[str], object] | None = None,
+    ) -> None:
         program = os.environ.get("MESHWIRE_BIN", "meshwire")
         found = shutil.which(program)
         if found is None:
@@ -51,7 +57,7 @@ class Gateway:
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
         assert self._process.stdout is not None and self._process.stderr is not None
         said: list[str] = []
-        self._readers = [_Reader(self._process.stderr, said), _Reader(self._process.stdout, None)]
+        self._readers = [_Reader(self._process.stderr, said, on_log), _Reader(self._process.stdout, None)]
         self._address = self._readers[1].address()
         if self._address is None:
             self.kill()
@@ -111,8 +117,11 @@ class Gateway:
 class _Reader(threading.Thread):
     """Reads on to the end, so that the gateway never waits for a reader."""
 
-    def __init__(self, stream: IO[str], keep: list[str] | None) -> None:
+    def __init__(
+        self, stream: IO[str], keep: list[str] | None, on_line: Callable[[str], object] | None = None
+    ) -> None:
         super().__init__(name="meshwire-gateway", daemon=True)
+        self._on_line = on_line
         self._stream = stream
         self._keep = keep
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -122,6 +131,8 @@ class _Reader(threading.Thread):
         kept = 0
         with self._stream:
             for line in self._stream:
+                if self._on_line is not None:
+                    self._on_line(line.rstrip("\n"))
                 if self._keep is None:
                     if line.startswith("listening "):
                         self._lines.put(line.removeprefix("listening ").strip())

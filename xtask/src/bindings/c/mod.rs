@@ -10,7 +10,7 @@ use crate::test::{Outcome, Skip};
 use crate::workspace::{Profile, Workspace};
 
 mod extra;
-mod programs;
+pub(super) mod programs;
 pub(super) mod sizes;
 
 use programs::{Installed, Way};
@@ -26,7 +26,7 @@ const NATIVE: &str = "-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc";
 /// What cargo builds.
 const ARCHIVE: &str = "libmeshwire_c.a";
 
-/// Programs of the suite, without their ending.
+/// Programs of the suite: the folders of what they are made of.
 const PROGRAMS: [&str; 2] = ["suite", "hardship"];
 
 /// Only functions of the header are seen from outside.
@@ -88,6 +88,7 @@ impl Binding for C {
                 sum.add(play(shop, &mut Command::new(built), &format!("{program} {}", way.name()))?);
             }
         }
+        sum.add(programs::loaded(shop, &installed, &suite)?);
         let examples = room.join("examples");
         tree(&shop.workspace.root.join("examples/c"), &examples)?;
         programs::with_cmake(shop, &installed, &examples)?;

@@ -11,7 +11,7 @@ use crate::bindings::gateway::Gateway;
 use crate::bindings::snippets::snippets;
 
 /// Where the package is installed, as `/usr/local` would be.
-pub(super) struct Installed(pub(super) PathBuf);
+pub(in crate::bindings) struct Installed(pub(in crate::bindings) PathBuf);
 
 /// What programs in C must compile with.
 const STRICT: [&str; 6] = ["-std=c99", "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-g"];
@@ -48,7 +48,7 @@ impl Way {
         }
     }
 
-    /// Compiles a program of a folder, given without its ending.
+    /// Compiles a program of a folder, given without its ending; one of many files is a folder in it.
     pub(super) fn build(
         self,
         shop: &mut Shop<'_>,
@@ -56,19 +56,22 @@ impl Way {
         (folder, program): (&Path, &str),
     ) -> anyhow::Result<PathBuf> {
         let built = folder.join(format!("{program}-{}", self.name()));
-        let source = folder.join(format!("{program}.c"));
+        let sources = sources(folder, program)?;
         match self {
-            Self::Shared => shared(shop, installed, &[source], &built, &["meshwire"])?,
+            Self::Shared => shared(shop, installed, &sources, &built, &["meshwire"])?,
             Self::Static => {
                 let mut cxx = Command::new("c++");
                 cxx.args(["-std=c++17", "-Wall", "-Wextra", "-Werror", "-x", "c++", "-g", "-o"]).arg(&built);
-                cxx.arg(&source).args(["-x", "none"]);
+                cxx.args(&sources).args(["-x", "none"]);
                 cxx.args(installed.archived(shop)?);
                 shop.must(&mut cxx)?;
             }
             Self::Sanitized => {
                 let mut cc = Command::new("cc");
-                cc.args(STRICT).args(["-fsanitize=address", "-fno-omit-frame-pointer", "-o"]).arg(&built).arg(&source);
+                cc.args(STRICT)
+                    .args(["-fsanitize=address", "-fno-omit-frame-pointer", "-o"])
+                    .arg(&built)
+                    .args(&sources);
                 cc.args(installed.archived(shop)?).arg("-pthread");
                 shop.must(&mut cc)?;
             }
@@ -80,6 +83,39 @@ impl Way {
         }
         Ok(built)
     }
+}
+
+/// What a program is made of: one file, or all of its folder, and what the programs beside it share.
+fn sources(folder: &Path, program: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let own = folder.join(program);
+    if !own.is_dir() {
+        return Ok(vec![folder.join(format!("{program}.c"))]);
+    }
+    let mut sources = vec![folder.join("harness.c")];
+    sources.extend(c_files(&own)?);
+    Ok(sources)
+}
+
+/// The sources of a folder.
+fn c_files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut sources = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == "c") {
+            sources.push(path);
+        }
+    }
+    Ok(sources)
+}
+
+/// Compiles the program that loads the shared library by itself, and runs it.
+pub(super) fn loaded(shop: &mut Shop<'_>, installed: &Installed, suite: &Path) -> anyhow::Result<Outcome> {
+    let built = suite.join("loaded-by-itself");
+    let mut cc = Command::new("cc");
+    cc.args(STRICT).arg("-o").arg(&built).arg(suite.join("loaded.c"));
+    cc.arg(format!("-I{}", installed.0.join("include").display()));
+    shop.must(cc.args(["-pthread", "-ldl"]))?;
+    super::play(shop, Command::new(built).arg(installed.0.join("lib/libmeshwire.so.0")), "loaded by itself")
 }
 
 impl Installed {
@@ -105,7 +141,7 @@ impl Installed {
 }
 
 /// Builds a folder with CMake, into `build` in it.
-pub(super) fn with_cmake(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) -> anyhow::Result<()> {
+pub(in crate::bindings) fn with_cmake(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) -> anyhow::Result<()> {
     let to = folder.join("build");
     let mut configure = Command::new("cmake");
     configure.arg("-S").arg(folder).arg("-B").arg(&to);
@@ -163,13 +199,7 @@ pub(super) fn testee(shop: &mut Shop<'_>, installed: &Installed) -> anyhow::Resu
             ..Outcome::default()
         });
     }
-    let mut sources = Vec::new();
-    for entry in std::fs::read_dir(shop.testee_sources("c"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "c") {
-            sources.push(path);
-        }
-    }
+    let sources = c_files(&shop.testee_sources("c"))?;
     shared(shop, installed, &sources, &shop.testee("c"), &["meshwire", "libcjson"])?;
     Ok(Outcome::one(true, Vec::new()))
 }

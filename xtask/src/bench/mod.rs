@@ -1,7 +1,14 @@
-//! `bench smoke`: builds for speed and hands over to the bench program.
+//! `bench`: builds for speed, and measures side by side with peers.
+
+mod bindings;
+mod figures;
+mod servers;
+mod table;
 
 use crate::process::show;
 use crate::workspace::{Profile, Workspace};
+
+pub(crate) use bindings::bindings;
 
 /// Runs the smoke bench; its exit code says whether the bars were met.
 pub(crate) fn smoke(workspace: &Workspace, arguments: &[&str]) -> anyhow::Result<bool> {

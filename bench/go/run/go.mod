@@ -1,3 +1,0 @@
-module bench-run
-
-go 1.24

@@ -1,0 +1,151 @@
+/* What is there for other languages: messages as one run of bytes, and deliveries that are given back. */
+#include "../harness.h"
+
+/* Reads what is packed. */
+typedef struct {
+  const unsigned char *at;
+} reader;
+
+static uint64_t number(reader *from, int bytes) {
+  uint64_t made = 0;
+  int i;
+  for (i = 0; i < bytes; i++) made |= (uint64_t)from->at[i] << 8 * i;
+  from->at += bytes;
+  return made;
+}
+
+static int is_run(reader *from, const char *text) {
+  size_t len = (size_t)number(from, 4);
+  int equal = len == strlen(text) && memcmp(from->at, text, len) == 0;
+  from->at += len;
+  return equal;
+}
+
+/* Reads one message; gives whether it is of this topic and id, with this text. */
+static int is_message(reader *from, const char *topic, const char *id, const char *text) {
+  int good = number(from, 8) > 0 && number(from, 8) == 1 && number(from, 8) == 0;
+  uint64_t left;
+  from->at += 4 * 8;
+  good = good && number(from, 4) == 0 && is_run(from, topic) && is_run(from, id) && is_run(from, "/shop") && is_run(from, "sold");
+  for (left = good ? number(from, 4) : 0; left > 0; left--) {
+    int is_time = number(from, 4) == MW_ATTRIBUTE_TIME;
+    from->at += number(from, 4);
+    from->at += is_time ? 12 : number(from, 4);
+  }
+  return good && number(from, 4) == MW_TEXT_DATA && is_run(from, text);
+}
+
+static void publish(mw_client *mesh, const char *topic, const char *id, const char *text) {
+  mw_publish_opts o = MW_PUBLISH_OPTS_INIT;
+  o.id = id;
+  o.source = "/shop";
+  o.type = "sold";
+  FINE(mw_publish(mesh, topic, mw_text_data(text), &o, NULL, &err));
+}
+
+static void messages_are_packed_one_behind_the_other(void) {
+  mw_client *mesh = connected();
+  mw_subscription *sub = NULL;
+  mw_delivery *d[2];
+  uintptr_t things[2];
+  unsigned char bytes[1024];
+  size_t needed = 0, again = 0;
+  reader from;
+  publish(mesh, "packed", "1", "first");
+  publish(mesh, "packed", "2", "second");
+  FINE(mw_subscribe(mesh, "packed", "group=g", &sub, &err));
+  d[0] = next(sub);
+  d[1] = next(sub);
+  CHECK(d[0] != NULL && d[1] != NULL);
+  things[0] = (uintptr_t)d[0];
+  things[1] = (uintptr_t)d[1];
+  FINE(mw_pack(MW_DELIVERIES, things, 2, NULL, 0, &needed, &err));
+  CHECK(needed > 100 && needed < sizeof bytes);
+  memset(bytes, 0xee, sizeof bytes);
+  FINE(mw_pack(MW_DELIVERIES, things, 2, bytes, needed, &again, &err));
+  from.at = bytes;
+  CHECK(again == needed && is_message(&from, "packed", "1", "first") && is_message(&from, "packed", "2", "second"));
+  CHECK(from.at == bytes + needed && bytes[needed] == 0xee);
+  CHECK(mw_ack(d[0]) == MW_OK && mw_ack(d[1]) == MW_OK);
+  mw_unsubscribe(sub);
+  mw_close(mesh, -1);
+}
+
+static void of_what_does_not_fit_or_is_no_message_nothing_is_written_beyond_the_buffer(void) {
+  mw_client *mesh = connected();
+  mw_subscription *sub = NULL;
+  mw_delivery *d;
+  uintptr_t thing;
+  unsigned char bytes[64];
+  size_t needed = 0, size, i;
+  publish(mesh, "unpacked", "1", "x");
+  FINE(mw_subscribe(mesh, "unpacked", "group=g", &sub, &err));
+  d = next(sub);
+  CHECK(d != NULL);
+  thing = (uintptr_t)d;
+  for (size = 0; size < sizeof bytes; size++) {
+    memset(bytes, 0xee, sizeof bytes);
+    FINE(mw_pack(MW_DELIVERIES, &thing, 1, bytes, size, &needed, &err));
+    CHECK(needed > sizeof bytes);
+    for (i = size; i < sizeof bytes; i++) CHECK(bytes[i] == 0xee);
+  }
+  CHECK(mw_pack(MW_DELIVERIES, NULL, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, NULL, sizeof bytes, &needed, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, bytes, sizeof bytes, NULL, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_WORKS, &thing, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
+  thing = (uintptr_t)sub;
+  CHECK(mw_pack(MW_WORKS, &thing, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
+  CHECK(mw_ack(d) == MW_OK);
+  thing = (uintptr_t)d;
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
+  mw_unsubscribe(sub);
+  mw_close(mesh, -1);
+}
+
+static void what_is_given_back_comes_again_at_once_and_has_not_failed(void) {
+  mw_client *mesh = connected();
+  mw_subscription *sub = NULL;
+  mw_delivery *d[2];
+  int i;
+  publish(mesh, "given_back", "1", "x");
+  publish(mesh, "given_back", "2", "x");
+  /* What fails once does not come again. */
+  FINE(mw_subscribe(mesh, "given_back", "group=g; max_failures=1", &sub, &err));
+  for (i = 0; i < 3; i++) {
+    d[0] = next(sub);
+    d[1] = next(sub);
+    CHECK(d[0] != NULL && d[1] != NULL && !mw_delivery_is_stale(d[0]));
+    FINE(mw_give_back(d, 2, &err));
+    CHECK(mw_ack(d[0]) == MW_INVALID && mw_delivery_is_stale(d[1]));
+  }
+  FINE(mw_give_back(NULL, 0, &err));
+  mw_unsubscribe(sub);
+  mw_close(mesh, -1);
+}
+
+static void of_deliveries_some_of_which_were_settled_the_others_are_given_back(void) {
+  mw_client *mesh = connected();
+  mw_subscription *sub = NULL;
+  mw_delivery *d[2], *again;
+  char id[8];
+  publish(mesh, "partly", "1", "x");
+  publish(mesh, "partly", "2", "x");
+  FINE(mw_subscribe(mesh, "partly", "group=g; max_failures=1", &sub, &err));
+  d[0] = next(sub);
+  d[1] = next(sub);
+  CHECK(d[0] != NULL && d[1] != NULL && mw_ack(d[0]) == MW_OK);
+  CHECK(mw_give_back(NULL, 2, NULL) == MW_INVALID);
+  CHECK(mw_give_back(d, 2, NULL) == MW_INVALID);
+  again = next(sub);
+  CHECK(again != NULL && mw_delivery_attribute(again, "id", id, sizeof id) == 1 && strcmp(id, "2") == 0);
+  CHECK(mw_ack(again) == MW_OK);
+  mw_unsubscribe(sub);
+  mw_close(mesh, -1);
+}
+
+#define TESTS(test)                                                                       \
+  test(messages_are_packed_one_behind_the_other)                                          \
+  test(of_what_does_not_fit_or_is_no_message_nothing_is_written_beyond_the_buffer)        \
+  test(what_is_given_back_comes_again_at_once_and_has_not_failed)                         \
+  test(of_deliveries_some_of_which_were_settled_the_others_are_given_back)
+GROUP(packed)

@@ -1,0 +1,96 @@
+//! Deliveries that were asked for, and that the program was never handed.
+
+use meshwire::testing::Gateway;
+use meshwire_embed::{Delivery, Fetched, Outcome, Queue, Settle, Subscription};
+
+use crate::rig::{PATIENCE, connected, one, publish, subscribed};
+
+/// What fails once does not come again: it is a dead letter.
+const SAID: [(&str, &str); 2] = [("group", "g"), ("max_failures", "1")];
+
+fn fetched(outcome: Outcome) -> Fetched {
+    match outcome {
+        Outcome::Deliveries(fetched) => fetched,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Asks until so many have come.
+fn next(orders: &Subscription, count: usize) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    while all.len() < count {
+        let more = fetched(orders.next_batch(count, Some(PATIENCE)).unwrap()).hand_all().unwrap();
+        assert!(!more.is_empty(), "{} of {count} came in time", all.len());
+        all.extend(more);
+    }
+    all
+}
+
+/// They come, though not for the first time; settles them.
+fn assert_come_again(orders: &Subscription, texts: &[&str]) {
+    let all = next(orders, texts.len());
+    let mut seen: Vec<_> = all.iter().map(|delivery| delivery.get().unwrap().text().unwrap()).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, texts);
+    assert!(all.iter().all(|delivery| delivery.get().unwrap().attempt() > 1));
+    all.into_iter().for_each(|delivery| delivery.settle(Settle::Ack).unwrap());
+}
+
+#[test]
+fn a_batch_that_is_dropped_comes_again_at_once_and_has_not_failed() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    let orders = subscribed(&client, "orders", &SAID);
+    for text in ["a", "b", "c"] {
+        publish(&client, "orders", text).unwrap();
+    }
+    let mut dropped = 0;
+    while dropped < 3 {
+        let batch = fetched(orders.next_batch(3 - dropped, Some(PATIENCE)).unwrap());
+        assert!(!batch.is_empty());
+        dropped += batch.len();
+        drop(batch);
+    }
+    assert_come_again(&orders, &["a", "b", "c"]);
+}
+
+#[test]
+fn of_a_batch_what_was_not_handed_comes_again_and_has_not_failed() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    for text in ["a", "b", "c"] {
+        publish(&client, "orders", text).unwrap();
+    }
+    let orders = subscribed(&client, "orders", &SAID);
+    let handed = loop {
+        let batch = fetched(orders.next_batch(3, Some(PATIENCE)).unwrap());
+        // Another look if they have not all arrived.
+        if batch.len() == 3 {
+            break batch.hand(1).unwrap().remove(0);
+        }
+        assert!(!batch.is_empty());
+    };
+    let had = handed.get().unwrap().text().unwrap().to_owned();
+    handed.settle(Settle::Ack).unwrap();
+    let rest: Vec<_> = ["a", "b", "c"].into_iter().filter(|text| *text != had).collect();
+    assert_come_again(&orders, &rest);
+}
+
+#[test]
+fn what_waits_in_a_queue_that_is_closed_comes_again_and_has_not_failed() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    publish(&client, "orders", "a").unwrap();
+    let orders = subscribed(&client, "orders", &SAID);
+    let (queue, behind) = (Queue::new(1).unwrap(), Queue::new(1).unwrap());
+    drop(orders.begin_next(1, None, &queue, 1).unwrap());
+    // One asks at a time: when this one has its turn the other has its event.
+    drop(orders.begin_next(1, None, &behind, 2).unwrap());
+    publish(&client, "orders", "b").unwrap();
+    let held = fetched(one(&behind).unwrap()).hand_all().unwrap().remove(0);
+    queue.close();
+    let had = held.get().unwrap().text().unwrap().to_owned();
+    assert_come_again(&orders, &[if had == "a" { "b" } else { "a" }]);
+    // What was handed is the program's still.
+    held.settle_confirmed(Settle::Ack).unwrap();
+}
