@@ -105,8 +105,8 @@ fn lacking(shop: &mut Shop<'_>, shelf: &Path) -> anyhow::Result<Outcome> {
     tree(&shop.workspace.root.join("bindings/c/tests/c"), &suite)?;
     let mut sum = Outcome::default();
     for name in ["small", "suite"] {
-        let program = suite.join(name);
-        let sources = [suite.join(name).with_extension("c")];
+        let program = suite.join(format!("{name}-small"));
+        let sources = programs::sources(&suite, name)?;
         programs::shared(shop, &Installed(shelf.to_owned()), &sources, &program, &["meshwire-tcp"])?;
         sum.add(play(shop, &mut Command::new(program), &format!("{name} with libmeshwire-tcp"))?);
     }
