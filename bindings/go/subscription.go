@@ -14,6 +14,8 @@ import (
 type Subscription struct {
 	*stream
 	topic string
+	// client is not forgotten as long as the program has this. A stream, which the client has, has none.
+	client *Client
 }
 
 // stream is a subscription without its safety net.
@@ -67,7 +69,7 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 	c.mu.Lock()
 	c.streams[s] = struct{}{}
 	c.mu.Unlock()
-	sub := &Subscription{s, topic}
+	sub := &Subscription{s, topic, c}
 	// Only a net.
 	runtime.AddCleanup(sub, func(s *stream) { s.end() }, s)
 	return sub, nil
@@ -139,6 +141,7 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 
 // Next waits for the next delivery. CLOSED says that the subscription is over.
 func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
+	defer runtime.KeepAlive(s)
 	d, err := s.take(ctx)
 	if d == nil && err == nil {
 		err = &Error{Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: "receive",
@@ -150,6 +153,7 @@ func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 // NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. CLOSED says that the subscription is
 // over.
 func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, error) {
+	defer runtime.KeepAlive(s)
 	if most < 1 {
 		return nil, invalid("receive", "at least one delivery is to be asked for", nil)
 	}
