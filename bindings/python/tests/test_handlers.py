@@ -2,11 +2,13 @@
 
 import asyncio
 import contextvars
+import threading
 
 import pytest
 from conftest import looped
 
 import meshwire
+from meshwire import sync
 
 
 @looped
@@ -34,6 +36,73 @@ async def test_a_handler_that_returns_has_acked_and_one_that_raises_has_not(gate
         assert sorted(seen) == [(*each, "here") for each in again]
         [letter] = [letter async for letter in mesh.dead_letters(topic, group="g").list(events=True)]
         assert (letter.reason, letter.error, letter.event["data"]) == ("rejected", "it is bad", "bad")
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise OSError("no text")
+
+
+ODD = {
+    "negative": meshwire.Nack(delay=-1),
+    "text": meshwire.Nack(delay="soon"),
+    "surrogate": ValueError("half \ud800 a pair"),
+    "unspeakable": Unspeakable(),
+    "number": meshwire.Reject(7),
+    "rejected": meshwire.Reject("half \ud800 a pair"),
+}
+#: What becomes of them, with one failure allowed.
+ODD_ERRORS = {
+    "negative": "delay",
+    "text": "delay",
+    "surrogate": "half ? a pair",
+    "unspeakable": "a Unspeakable whose text cannot be made (OSError)",
+    "number": "7",
+    "rejected": "half ? a pair",
+}
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_whatever_a_handler_raises_settles_its_event_and_the_others_go_on(gateway, topic, concurrency):
+    asyncio.run(odd(gateway, topic, concurrency))
+    odd_sync(gateway, topic + "-sync", concurrency)
+
+
+async def odd(gateway, topic, concurrency):
+    words = []
+    done = asyncio.Event()
+
+    def handle(job):
+        if job.text() == "last":
+            return done.set()
+        raise ODD[job.text()]
+
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: words.append(word)) as mesh:
+        for text in (*ODD, "last"):
+            await mesh.publish(topic, text)
+        options = {"group": "g", "max_failures": 1, "concurrency": concurrency}
+        await asyncio.wait_for(mesh.consume(topic, handle, until=done.wait(), **options), 20)
+        letters = {letter.event["data"]: letter async for letter in mesh.dead_letters(topic).list(events=True)}
+        assert sorted(words) == ["ack", *["nack"] * 4, *["reject"] * 2]
+        assert set(letters) == set(ODD)
+        assert all(text in letters[name].error for name, text in ODD_ERRORS.items())
+
+
+def odd_sync(gateway, topic, concurrency):
+    done = threading.Event()
+
+    def handle(job):
+        if job.text() == "last":
+            return done.set()
+        raise ODD[job.text()]
+
+    with sync.connect(gateway.url) as mesh:
+        for text in (*ODD, "last"):
+            mesh.publish(topic, text)
+        mesh.consume(topic, handle, until=done, group="g", max_failures=1, concurrency=concurrency)
+        letters = {letter.event["data"]: letter for letter in mesh.dead_letters(topic).list(events=True)}
+        assert set(letters) == set(ODD)
+        assert all(text in letters[name].error for name, text in ODD_ERRORS.items())
 
 
 @looped

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
 from typing import Any
 
-from ._hooks import Hooks
+from ._hooks import Hooks, SettledAs
 from ._native import Job, Pending, Request, Stream
 from .errors import CancelledError
 
@@ -35,29 +35,47 @@ class Reject(Exception):
 
 
 def problem_of(error: BaseException) -> str:
-    """What an error says, and what it is if it says nothing."""
-    return str(error) or type(error).__name__
+    """What an error says, and what it is if it says nothing; text that can be sent, whatever the program makes of it."""
+    return text_of(error) or type(error).__name__
+
+
+def text_of(value: object) -> str:
+    """A value as text that can be sent: what has no place in UTF-8 is replaced."""
+    try:
+        text = str(value)
+    except Exception as problem:
+        return f"a {type(value).__name__} whose text cannot be made ({type(problem).__name__})"
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _ended(job: Job, error: BaseException | None) -> SettledAs:
+    """Settles as the handler ended, and says how that is called."""
+    if error is None:
+        job.end_done()
+        return "ack"
+    if isinstance(error, Reject):
+        job.end_reject(text_of(error.reason))
+        return "reject"
+    if isinstance(error, Nack) and error.delay is not None:
+        try:
+            job.end_nack(error.delay)
+        except Exception as wrong:
+            # It has failed all the same, and the others go on.
+            _log.error("a handler of %s raised a Nack that cannot be: %s", job.topic, problem_of(wrong))
+            job.end_failed(problem_of(wrong))
+        return "nack"
+    if not isinstance(error, Nack):
+        _log.warning("a handler of %s failed: %s", job.topic, problem_of(error), exc_info=error)
+    job.end_failed(problem_of(error))
+    return "nack"
 
 
 def settled(job: Job, error: BaseException | None, hooks: Hooks) -> None:
     """Says how the handler of an event ended."""
-    if error is None:
-        job.end_done()
-        word = "ack"
-    elif isinstance(error, Reject):
-        job.end_reject(error.reason)
-        word = "reject"
-    elif isinstance(error, Nack) and error.delay is not None:
-        job.end_nack(error.delay)
-        word = "nack"
-    else:
-        if not isinstance(error, Nack):
-            _log.warning("a handler of %s failed: %s", job.topic, problem_of(error), exc_info=error)
-        job.end_failed(problem_of(error))
-        word = "nack"
+    word = _ended(job, error)
     if hooks.on_settle is not None:
         try:
-            hooks.on_settle(job, word)  # type: ignore[arg-type]
+            hooks.on_settle(job, word)
         except Exception as problem:
             _log.error("a hook failed", exc_info=problem)
 
@@ -105,7 +123,7 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
         request.end_failed(problem_of(problem))
 
 
-def _ended(tasks: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
+def _forgotten(tasks: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
     tasks.pop(number, None)
 
 
@@ -131,7 +149,7 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
                 number = work.number
                 works[number] = work
                 tasks[number] = task = loop.create_task(begin(work))
-                task.add_done_callback(functools.partial(_ended, tasks, number))
+                task.add_done_callback(functools.partial(_forgotten, tasks, number))
             if stream.ended:
                 return
             pending = stream.ask()
