@@ -106,6 +106,28 @@ def test_a_client_is_closed_while_others_wait(gateway, topic):
         mesh.publish(topic, "x")
 
 
+def test_calls_beside_one_that_ends_the_client_are_answered(gateway, topic):
+    mesh = sync.connect(gateway.url)
+    mesh.publish(topic, "x")
+    deliveries = mesh.subscribe(topic, group="g")
+    delivery = next(deliveries)
+    # As at the end of a process: it waits for the delivery, which is unsettled.
+    ending = threading.Thread(target=mesh._client.finish, args=(20.0,))
+    ending.start()
+    while mesh.state != "closed":
+        pass
+    for call in (mesh.publish, mesh.publish_nowait, mesh.publish_start, mesh.request):
+        with pytest.raises(meshwire.ClosedError):
+            call(topic, "x")
+    with pytest.raises(meshwire.ClosedError):
+        mesh.flush()
+    assert ending.is_alive() and mesh.stats()["published"] == 1
+    mesh.close()
+    delivery.ack()
+    ending.join(10)
+    assert not ending.is_alive()
+
+
 def shape(function):
     """A signature without what differs between the twins: the types of what is given back, and of what ends a handler."""
     parameters = inspect.signature(function).parameters.values()
