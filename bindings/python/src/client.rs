@@ -184,11 +184,11 @@ impl Client {
         Self::ask(slf, Ask::Flush)
     }
 
-    /// Pendings that failed since the last time, and that nobody has seen.
-    fn failures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let failures = self.failures.take();
+    /// Pendings that failed since the last time, and that nobody has seen, and how many more failed.
+    fn failures<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, usize)> {
+        let (failures, untold) = self.failures.take();
         let unseen = failures.into_iter().filter(|pending| !pending.borrow(py).is_seen());
-        PyList::new(py, unseen.collect::<Vec<_>>())
+        Ok((PyList::new(py, unseen.collect::<Vec<_>>())?, untold))
     }
 
     fn connected(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {

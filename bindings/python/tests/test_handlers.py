@@ -172,6 +172,21 @@ async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_aga
 
 
 @looped
+async def test_what_until_raises_is_raised(gateway, topic):
+    async def until():
+        raise LookupError("there is no such thing")
+
+    async with meshwire.connect(gateway.url) as mesh:
+        with pytest.raises(LookupError, match="no such thing"):
+            await mesh.consume(topic, print, group="g", until=until())
+        with pytest.raises(LookupError, match="no such thing"):
+            await mesh.serve(topic, print, until=until())
+        never = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(never.cancel)
+        await mesh.consume(topic, print, group="g", until=never)
+
+
+@looped
 async def test_a_client_that_is_closed_by_a_handler_ends_its_consumer(gateway, topic):
     mesh = await meshwire.connect(gateway.url)
     await mesh.publish(topic, "x")

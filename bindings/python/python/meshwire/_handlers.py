@@ -151,6 +151,9 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
                 tasks[number] = task = loop.create_task(begin(work))
                 task.add_done_callback(functools.partial(_forgotten, tasks, number))
             if stream.ended:
+                if stop is not None and stop.done() and not stop.cancelled():
+                    # What it raised is the program's to see.
+                    stop.result()
                 return
             pending = stream.ask()
             await pending

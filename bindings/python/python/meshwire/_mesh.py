@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from . import _native, _process
 from ._admin import DeadLetters, Groups, Limits, Topics
 from ._base import MeshwireError
-from ._event import Event, of_parts
+from ._event import Event, many, of_parts
 from ._handlers import consume, serve
 from ._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from ._native import Job, Pending, Receipt, Reply, Request
@@ -161,6 +161,7 @@ class Mesh:
     async def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
         client = self._asked("publish")
+        events = many(events)
         if self._hooks.on_publish is not None:
             events = [self._hooked(topic, event, {}) for event in events]
         receipts: list[Receipt | MeshwireError] = await call(client.publish_batch(topic, events), outcome_unknown=True)
@@ -339,6 +340,7 @@ class Mesh:
 
 def raise_failures(client: _native.Client) -> None:
     """Tells of failures that nobody has seen."""
-    errors = [error for pending in client.failures() if (error := pending.error()) is not None]
+    failed, untold = client.failures()
+    errors = [error for pending in failed if (error := pending.error()) is not None]
     if errors:
-        raise PublishError(errors)
+        raise PublishError(errors, untold)

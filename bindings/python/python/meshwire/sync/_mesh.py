@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import _native, _process
 from .._base import MeshwireError
-from .._event import Event, of_parts
+from .._event import Event, many, of_parts
 from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
@@ -119,6 +119,7 @@ class Mesh:
 
     def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
+        events = many(events)
         if self._hooks.on_publish is not None:
             events = [self._hooked(topic, event, {}) for event in events]
         receipts: list[Receipt | MeshwireError] = self._client.publish_batch(topic, events)
