@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -183,6 +184,7 @@ func (j *job) settle(operation string, kind int, delay time.Duration, reason str
 // Consume handles a topic's events with a function, on goroutines of its own, until the context ends: then it takes no more, waits for
 // the handlers that run, and gives nil. Each key is handled by one handler at a time, whatever the Concurrency.
 func (c *Client) Consume(ctx context.Context, topic string, handler Handler, options ...ConsumeOption) error {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "consume"); err != nil {
 		return err
 	}

@@ -2,9 +2,11 @@ package meshwire
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/meshwire/meshwire-go/internal/native"
 )
@@ -24,6 +26,8 @@ type core struct {
 	pumped chan struct{}
 	hooks  Hooks
 	logger *logging
+	// self is the client, as long as the program has it.
+	self weak.Pointer[Client]
 
 	// done ends with the client, and handlers' contexts with it.
 	done   chan struct{}
@@ -142,8 +146,9 @@ func (c *core) begin(begin native.Begin) (*call, native.Handle, error) {
 }
 
 // wait begins a call and waits for what it comes to. When the context ends the call is cancelled, which is its one completion too, unless
-// it has come to something already.
+// it has come to something already. A client is not forgotten while somebody waits.
 func (c *core) wait(ctx context.Context, begin native.Begin) (native.Completion, error) {
+	defer runtime.KeepAlive(c.self.Value())
 	w, operation, err := c.begin(begin)
 	if err != nil {
 		return native.Completion{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -83,6 +84,7 @@ func (p *Pending) until(ctx context.Context) bool {
 		return true
 	}
 	p.core.hurry()
+	defer runtime.KeepAlive(p.core.self.Value())
 	waits := p.waits.Load()
 	if waits == nil {
 		made := make(chan struct{})
@@ -189,6 +191,7 @@ func (c *core) event(ctx context.Context, topic string, data any, options []Even
 //
 // One after the other this takes a round trip each: for many use PublishAsync, or many goroutines.
 func (c *Client) Publish(ctx context.Context, topic string, data any, options ...EventOption) (Receipt, error) {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "publish"); err != nil {
 		return Receipt{}, err
 	}
@@ -223,6 +226,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // of one goroutine are published in order. data is as with Publish. An event that cannot be refused leaves with those behind it, after half a
 // millisecond at the latest, or when somebody waits.
 func (c *Client) PublishAsync(ctx context.Context, topic string, data any, options ...EventOption) (*Pending, error) {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "publish"); err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package meshwire
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/meshwire/meshwire-go/internal/native"
@@ -95,6 +96,7 @@ func (c *Client) ServeStream(ctx context.Context, topic string, handler StreamHa
 func (c *Client) serve(
 	ctx context.Context, topic string, options []ServeOption, answer func(context.Context, native.Handle, *Request) error,
 ) error {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "serve"); err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 type Subscription struct {
 	*stream
 	topic string
+	// client is not forgotten as long as the program has this. A stream, which the client has, has none.
+	client *Client
 }
 
 // stream is a subscription without its safety net.
@@ -67,7 +69,7 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 	c.mu.Lock()
 	c.streams[s] = struct{}{}
 	c.mu.Unlock()
-	sub := &Subscription{s, topic}
+	sub := &Subscription{s, topic, c}
 	// Only a net.
 	runtime.AddCleanup(sub, func(s *stream) { s.end() }, s)
 	return sub, nil
@@ -87,8 +89,9 @@ func (s *Subscription) Close() error {
 func (s *stream) end() {
 	s.over.Do(func() {
 		s.core.settles.flush()
-		native.Unsubscribe(s.handle)
+		// First: whoever finds the handle gone finds why.
 		close(s.closed)
+		native.Unsubscribe(s.handle)
 		s.core.mu.Lock()
 		delete(s.core.streams, s)
 		s.core.mu.Unlock()
@@ -138,6 +141,7 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 
 // Next waits for the next delivery. CLOSED says that the subscription is over.
 func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
+	defer runtime.KeepAlive(s)
 	d, err := s.take(ctx)
 	if d == nil && err == nil {
 		err = &Error{Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: "receive",
@@ -149,6 +153,7 @@ func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 // NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. CLOSED says that the subscription is
 // over.
 func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, error) {
+	defer runtime.KeepAlive(s)
 	if most < 1 {
 		return nil, invalid("receive", "at least one delivery is to be asked for", nil)
 	}
@@ -162,7 +167,10 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 	for len(batch) < most {
 		if s.next >= len(s.here) {
 			// An error waits for who asks next.
-			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.failed != nil || s.next >= len(s.here) {
+			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.ended() {
+				s.failed = nil
+			}
+			if s.failed != nil || s.next >= len(s.here) {
 				break
 			}
 		}
@@ -240,6 +248,18 @@ func (s *stream) pace() int {
 	return s.most
 }
 
+// ended says that the subscription was closed, or its client.
+func (s *stream) ended() bool {
+	select {
+	case <-s.closed:
+		return true
+	case <-s.core.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // take waits for the next delivery; nil without an error: it is over.
 func (s *stream) take(ctx context.Context) (*Delivery, error) {
 	s.mu.Lock()
@@ -255,16 +275,16 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		if err := early(ctx, "receive"); err != nil {
 			return nil, err
 		}
-		select {
-		case <-s.closed:
+		if s.ended() {
 			return nil, nil
-		case <-s.core.done:
-			return nil, nil
-		default:
 		}
 		most := s.pace()
 		s.here, s.next = nil, 0
 		if err := s.more(most); err != nil {
+			// Its handle may have gone meanwhile.
+			if s.ended() {
+				err = nil
+			}
 			return nil, err
 		}
 		if len(s.here) > 0 {
@@ -274,14 +294,10 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		s.core.settles.flush()
 		completion, err := s.core.wait(ctx, native.Next(s.handle, most))
 		if err != nil {
-			select {
-			case <-s.closed:
-				return nil, nil
-			case <-s.core.done:
-				return nil, nil
-			default:
-				return nil, err
+			if s.ended() {
+				err = nil
 			}
+			return nil, err
 		}
 		s.looked = time.Now()
 		switch {
