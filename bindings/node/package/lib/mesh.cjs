@@ -9,6 +9,7 @@ const { Batch, Event } = require("./received.cjs");
 const { rooms, named: camel } = require("./admin.cjs");
 const { Replies } = require("./replies.cjs");
 const { consume, serve, isHandler } = require("./handlers.cjs");
+const { ending } = require("./handling.cjs");
 
 const STATES = ["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"];
 
@@ -174,6 +175,10 @@ class Mesh {
   }
 
   drain(options) {
+    return ending(this.#number, "drain", this.#drain(options));
+  }
+
+  #drain(options) {
     const number = options?.timeoutMs;
     if (number !== undefined && (typeof number !== "number" || !(number >= 0))) {
       return Promise.reject(invalid("drain", `timeoutMs: ${shown(number)} is not a number of milliseconds`));
@@ -188,12 +193,12 @@ class Mesh {
 
   close(options) {
     this.#closing ??= this.#close(options);
-    return this.#closing;
+    return ending(this.#number, "close", this.#closing);
   }
 
   async #close(options) {
     try {
-      await this.drain(options);
+      await this.#drain(options);
     } finally {
       abandoned.unregister(this);
       this.#loop.release(CLIENT, this.#number);
