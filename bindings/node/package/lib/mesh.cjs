@@ -79,8 +79,14 @@ class Mesh {
 
   async publishStart(topic, value, said) {
     named(topic, "publish");
-    [value, said] = this.#hooks?.onPublish ? this.#published(topic, value, said) : [value, said];
-    const number = await this.#call("publish_start", { topic }, alone(value, said), { signal: said?.signal, release: STARTED });
+    const signal = said?.signal;
+    let event;
+    try {
+      event = this.#hooks?.onPublish ? alone(...this.#published(topic, value, said)) : alone(value, said);
+    } catch (error) {
+      throw refused(error);
+    }
+    const number = await this.#call("publish_start", { topic }, event, { signal, release: STARTED });
     return new PendingReceipt(this.#loop, number);
   }
 
