@@ -148,7 +148,7 @@ async def test_a_plain_function_is_a_handler_too(gateway, topic):
 @looped
 async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_again(gateway, topic):
     began = asyncio.Event()
-    ended = []
+    ended, told = [], []
 
     async def handle(job):
         began.set()
@@ -157,14 +157,14 @@ async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_aga
         finally:
             ended.append(job.text())
 
-    async with meshwire.connect(gateway.url) as mesh:
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: told.append((job.text(), word))) as mesh:
         await mesh.publish(topic, "x")
         consuming = asyncio.ensure_future(mesh.consume(topic, handle, group="g", backoff_min=0))
         await began.wait()
         consuming.cancel()
         with pytest.raises(asyncio.CancelledError):
             await consuming
-        assert ended == ["x"]
+        assert ended == ["x"] and told == [("x", "nack")]
         async with mesh.subscribe(topic, group="g") as deliveries:
             delivery = await deliveries.__anext__()
             assert delivery.text() == "x"
@@ -187,6 +187,23 @@ async def test_what_until_raises_is_raised(gateway, topic):
 
 
 @looped
+async def test_what_was_lost_is_not_told_as_settled(gateway, topic):
+    told = []
+    done = asyncio.Event()
+
+    async def handle(job):
+        if job.attempt > 1:
+            return done.set()
+        # The client extends its lease ten times.
+        await asyncio.Event().wait()
+
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: told.append((job.attempt, word))) as mesh:
+        await mesh.publish(topic, "x")
+        await mesh.consume(topic, handle, group="g", ack_wait=1, backoff_min=0, until=done.wait())
+    assert told == [(2, "ack")]
+
+
+@looped
 async def test_a_client_that_is_closed_by_a_handler_ends_its_consumer(gateway, topic):
     mesh = await meshwire.connect(gateway.url)
     await mesh.publish(topic, "x")
@@ -198,6 +215,36 @@ async def test_a_client_that_is_closed_by_a_handler_ends_its_consumer(gateway, t
     await mesh.consume(topic, handle, group="g")
     await closing[0]
     assert mesh.state == "closed"
+
+
+@looped
+async def test_a_handler_that_awaits_the_end_of_its_client_is_told_so_at_once(gateway, topic):
+    refused = []
+    stop = asyncio.Event()
+
+    async with meshwire.connect(gateway.url) as mesh, meshwire.connect(gateway.url) as other:
+
+        async def close(work):
+            for end in (mesh.close, mesh.drain, other.close):
+                try:
+                    await end()
+                except meshwire.InvalidError as error:
+                    refused.append((error.operation, "would wait for itself" in error.message))
+            stop.set()
+
+        await mesh.publish(topic, "x")
+        await mesh.consume(topic, close, group="g", until=stop.wait())
+        assert refused == [("close", True), ("drain", True)] and other.state == "closed"
+        stop.clear()
+        serving = asyncio.ensure_future(mesh.serve(topic, close, until=stop.wait()))
+        async with meshwire.connect(gateway.url) as asking:
+            while not stop.is_set():
+                try:
+                    await asking.request(topic, "x")
+                except meshwire.NoRespondersError:
+                    pass
+        await serving
+        assert refused == [("close", True), ("drain", True)] * 2
 
 
 @looped
