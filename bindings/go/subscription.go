@@ -89,7 +89,7 @@ func (s *Subscription) Close() error {
 func (s *stream) end() {
 	s.over.Do(func() {
 		s.core.settles.flush()
-		// First, because what the library says of its number behind that is of no interest.
+		// First: whoever finds the handle gone finds why.
 		close(s.closed)
 		native.Unsubscribe(s.handle)
 		s.core.mu.Lock()
@@ -184,7 +184,10 @@ func (s *stream) fill(batch []*Delivery, most int) []*Delivery {
 	for len(batch) < most {
 		if s.next >= len(s.here) {
 			// An error waits for who asks next.
-			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.failed != nil || s.next >= len(s.here) {
+			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.ended() {
+				s.failed = nil
+			}
+			if s.failed != nil || s.next >= len(s.here) {
 				break
 			}
 		}
@@ -267,6 +270,18 @@ func (s *stream) pace() int {
 	return s.most
 }
 
+// ended says that the subscription was closed, or its client.
+func (s *stream) ended() bool {
+	select {
+	case <-s.closed:
+		return true
+	case <-s.core.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // take waits for the next delivery; nil without an error: it is over.
 func (s *stream) take(ctx context.Context) (*Delivery, error) {
 	s.mu.Lock()
@@ -282,16 +297,16 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		if err := early(ctx, "receive"); err != nil {
 			return nil, err
 		}
-		select {
-		case <-s.closed:
+		if s.ended() {
 			return nil, nil
-		case <-s.core.done:
-			return nil, nil
-		default:
 		}
 		most := s.pace()
 		s.here, s.next = nil, 0
 		if err := s.more(most); err != nil {
+			// Its handle may have gone meanwhile.
+			if s.ended() {
+				err = nil
+			}
 			return nil, err
 		}
 		if len(s.here) > 0 {
@@ -301,14 +316,10 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		s.core.settles.flush()
 		completion, err := s.core.wait(ctx, native.Next(s.handle, most))
 		if err != nil {
-			select {
-			case <-s.closed:
-				return nil, nil
-			case <-s.core.done:
-				return nil, nil
-			default:
-				return nil, err
+			if s.ended() {
+				err = nil
 			}
+			return nil, err
 		}
 		s.looked = time.Now()
 		switch {

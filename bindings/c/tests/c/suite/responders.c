@@ -33,6 +33,13 @@ static void requests_are_asked_for_and_answered_in_any_order(void) {
   second = next_request(responder);
   CHECK(first != NULL && second != NULL);
   FINE(mw_request_read(second, &m, &err));
+  /* Calls that are begun one behind the other may overtake one another. */
+  if (is_data(m.data, "a")) {
+    mw_request *of_a = second;
+    second = first;
+    first = of_a;
+    FINE(mw_request_read(second, &m, &err));
+  }
   CHECK(same(m.topic, "price") && is_data(m.data, "b") && !m.wants_stream && m.remaining_ms > 0);
   FINE(mw_request_answer(second, mw_text_data("of b"), NULL, &err));
   CHECK(comes(queue, 2, &told) && told.kind == MW_REPLY);
