@@ -67,7 +67,7 @@ impl Held<Job> {
             // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
             consume.run(async move |delivery: &meshwire::Delivery| handle((&shop, &of), delivery).await).await
         });
-        Ok(Self::new(client, stop, works))
+        Ok(Self::new(client, stop, works, concurrency))
     }
 }
 

@@ -29,6 +29,7 @@ pub struct Held<T> {
 struct Open<T> {
     works: Batches<Works<T>>,
     client: Client,
+    concurrency: u64,
 }
 
 impl<T> Clone for Held<T> {
@@ -41,8 +42,17 @@ impl<T: Send + 'static> Held<T>
 where
     Outcome: From<Vec<Work<T>>>,
 {
-    pub(crate) fn new(client: Client, stop: Arc<Stop>, works: Works<T>) -> Self {
-        Self { open: Arc::new(Local::new(Open { works: Batches::new(works), client })), stop }
+    /// `concurrency`: of handlers.
+    pub(crate) fn new(client: Client, stop: Arc<Stop>, works: Works<T>, concurrency: u64) -> Self {
+        Self { open: Arc::new(Local::new(Open { works: Batches::new(works), client, concurrency })), stop }
+    }
+
+    /// How many handlers may run at once, by the options that it was begun with: as many are begun before one of them has ended.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn concurrency(&self) -> Result<u64> {
+        Ok(self.open()?.concurrency)
     }
 
     /// Begins to ask for up to `most` pieces of work, as [`Subscription::begin_next`](crate::Subscription::begin_next) does: comes to

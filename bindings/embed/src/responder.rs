@@ -55,7 +55,7 @@ impl Held<Inquiry> {
                 async move |request: &Request, replies: &ReplySender| handle((&shop, &of), request, replies).await;
             serve.run_stream(handler).await
         });
-        Ok(Self::new(client, stop, works))
+        Ok(Self::new(client, stop, works, concurrency))
     }
 }
 

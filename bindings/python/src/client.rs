@@ -239,16 +239,18 @@ impl Client {
         Self::ask(slf, Ask::RequestStream { topic, event, options: words(options) })
     }
 
-    /// Begins to consume: a stream of jobs.
-    fn consume(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<Py<PyAny>> {
+    /// Begins to consume: a stream of jobs, and how many handlers may run at once.
+    fn consume(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<(Py<PyAny>, u64)> {
         let consumer = self.open("consume").and_then(|client| client.consume(topic, &words(options))).raise(py)?;
-        Stream::make(py, Source::Consumer(consumer), self.home.clone())
+        let concurrency = consumer.concurrency().raise(py)?;
+        Ok((Stream::make(py, Source::Consumer(consumer), self.home.clone())?, concurrency))
     }
 
-    /// Begins to serve: a stream of requests.
-    fn serve(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<Py<PyAny>> {
+    /// Begins to serve: a stream of requests, and how many handlers may run at once.
+    fn serve(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<(Py<PyAny>, u64)> {
         let responder = self.open("serve").and_then(|client| client.serve(topic, &words(options))).raise(py)?;
-        Stream::make(py, Source::Responder(responder), self.home.clone())
+        let concurrency = responder.concurrency().raise(py)?;
+        Ok((Stream::make(py, Source::Responder(responder), self.home.clone())?, concurrency))
     }
 
     /// Administration: comes to the answer as JSON.

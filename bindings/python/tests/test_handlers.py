@@ -201,6 +201,36 @@ async def test_a_client_that_is_closed_by_a_handler_ends_its_consumer(gateway, t
 
 
 @looped
+async def test_a_handler_that_awaits_the_end_of_its_client_is_told_so_at_once(gateway, topic):
+    refused = []
+    stop = asyncio.Event()
+
+    async with meshwire.connect(gateway.url) as mesh, meshwire.connect(gateway.url) as other:
+
+        async def close(work):
+            for end in (mesh.close, mesh.drain, other.close):
+                try:
+                    await end()
+                except meshwire.InvalidError as error:
+                    refused.append((error.operation, "would wait for itself" in error.message))
+            stop.set()
+
+        await mesh.publish(topic, "x")
+        await mesh.consume(topic, close, group="g", until=stop.wait())
+        assert refused == [("close", True), ("drain", True)] and other.state == "closed"
+        stop.clear()
+        serving = asyncio.ensure_future(mesh.serve(topic, close, until=stop.wait()))
+        async with meshwire.connect(gateway.url) as asking:
+            while not stop.is_set():
+                try:
+                    await asking.request(topic, "x")
+                except meshwire.NoRespondersError:
+                    pass
+        await serving
+        assert refused == [("close", True), ("drain", True)] * 2
+
+
+@looped
 async def test_what_the_gateway_refuses_is_raised(gateway, topic):
     async with meshwire.connect(gateway.url) as mesh:
         await mesh.groups(topic).create("g", mode="broadcast") if False else await mesh.topics.create(topic)

@@ -76,6 +76,45 @@ def test_handlers_run_here_or_in_threads(gateway, topic, concurrency):
         assert mesh.groups(topic).get("g").lag == 0
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_handler_that_ends_its_own_client_is_told_so_at_once(gateway, topic, concurrency):
+    refused = []
+    stop = threading.Event()
+
+    with sync.connect(gateway.url) as mesh, sync.connect(gateway.url) as other:
+
+        def close(job):
+            for end in (mesh.close, mesh.drain, other.close):
+                try:
+                    end()
+                except meshwire.InvalidError as error:
+                    refused.append((error.operation, "would wait for itself" in error.message))
+            stop.set()
+
+        mesh.publish(topic, "x")
+        mesh.consume(topic, close, group="g", until=stop, concurrency=concurrency)
+        assert refused == [("close", True), ("drain", True)] and other.state == "closed"
+
+
+@pytest.mark.parametrize("options", [{"concurrency": "3"}, {"concurrency": 3}, {"handler_concurrency": 3}])
+def test_as_many_handlers_run_as_the_options_say(gateway, topic, options):
+    together = threading.Barrier(3)
+    stop = threading.Event()
+
+    def handle(job):
+        together.wait(20)
+        stop.set()
+
+    with sync.connect(gateway.url) as mesh:
+        mesh.publish_batch(topic, ["a", "b", "c"])
+        mesh.consume(topic, handle, group="g", until=stop, max_failures=1, **options)
+        assert stop.is_set() and mesh.groups(topic).get("g").lag == 0
+        for wrong in (0, -1, "many"):
+            for begin in (mesh.consume, mesh.serve):
+                with pytest.raises(meshwire.InvalidError):
+                    begin(topic, print, group="h", concurrency=wrong)
+
+
 def test_many_threads_share_a_client(gateway, topic):
     with sync.connect(gateway.url) as mesh:
         positions = []

@@ -9,13 +9,16 @@ import logging
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
-from typing import Any
+from typing import Any, TypeAlias, Union
 
 from ._hooks import Hooks, SettledAs
 from ._native import Job, Pending, Request, Stream
-from .errors import CancelledError
+from .errors import CancelledError, InvalidError
 
 _log = logging.getLogger("meshwire")
+
+#: Tasks of a client's handlers.
+Handling: TypeAlias = set[Union[asyncio.Task[Any], None]]
 
 
 class Nack(Exception):
@@ -123,11 +126,25 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
         request.end_failed(problem_of(problem))
 
 
-def _forgotten(tasks: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
+def waits_for_itself(operation: str) -> InvalidError:
+    """Why a handler does not end its own client."""
+    text = "a handler would wait for itself: end consume or serve by its until, and call this behind it"
+    return InvalidError(text, operation=operation)
+
+
+def _forgotten(
+    tasks: dict[int, asyncio.Task[None]], handling: Handling, number: int, task: asyncio.Task[None]
+) -> None:
     tasks.pop(number, None)
+    handling.discard(task)
 
 
-async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]], until: Awaitable[object] | None) -> None:
+async def _run(
+    stream: Stream,
+    begin: Callable[[Any], Coroutine[Any, Any, None]],
+    until: Awaitable[object] | None,
+    handling: Handling,
+) -> None:
     """Begins a task for each piece of work, and cancels those whose work was lost."""
     loop = asyncio.get_running_loop()
     tasks: dict[int, asyncio.Task[None]] = {}
@@ -149,7 +166,7 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
                 number = work.number
                 works[number] = work
                 tasks[number] = task = loop.create_task(begin(work))
-                task.add_done_callback(functools.partial(_forgotten, tasks, number))
+                task.add_done_callback(functools.partial(_forgotten, tasks, handling, number))
             if stream.ended:
                 if stop is not None and stop.done() and not stop.cancelled():
                     # What it raised is the program's to see.
@@ -171,20 +188,29 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
 
 
 async def consume(
-    stream: Stream, handler: Callable[[Job], object], until: Awaitable[object] | None, hooks: Hooks
+    stream: Stream,
+    handler: Callable[[Job], object],
+    until: Awaitable[object] | None,
+    hooks: Hooks,
+    handling: Handling,
 ) -> None:
     """Handles events."""
 
     async def begin(job: Job) -> None:
+        # Here, and not where it is made: it may begin at once.
+        handling.add(asyncio.current_task())
         await _handle(job, handler, hooks)
 
-    await _run(stream, begin, until)
+    await _run(stream, begin, until, handling)
 
 
-async def serve(stream: Stream, handler: Callable[[Request], object], until: Awaitable[object] | None) -> None:
+async def serve(
+    stream: Stream, handler: Callable[[Request], object], until: Awaitable[object] | None, handling: Handling
+) -> None:
     """Answers requests."""
 
     async def begin(request: Request) -> None:
+        handling.add(asyncio.current_task())
         await _answer(request, handler)
 
-    await _run(stream, begin, until)
+    await _run(stream, begin, until, handling)
