@@ -148,7 +148,7 @@ async def test_a_plain_function_is_a_handler_too(gateway, topic):
 @looped
 async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_again(gateway, topic):
     began = asyncio.Event()
-    ended = []
+    ended, told = [], []
 
     async def handle(job):
         began.set()
@@ -157,14 +157,14 @@ async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_aga
         finally:
             ended.append(job.text())
 
-    async with meshwire.connect(gateway.url) as mesh:
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: told.append((job.text(), word))) as mesh:
         await mesh.publish(topic, "x")
         consuming = asyncio.ensure_future(mesh.consume(topic, handle, group="g", backoff_min=0))
         await began.wait()
         consuming.cancel()
         with pytest.raises(asyncio.CancelledError):
             await consuming
-        assert ended == ["x"]
+        assert ended == ["x"] and told == [("x", "nack")]
         async with mesh.subscribe(topic, group="g") as deliveries:
             delivery = await deliveries.__anext__()
             assert delivery.text() == "x"
@@ -184,6 +184,23 @@ async def test_what_until_raises_is_raised(gateway, topic):
         never = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(never.cancel)
         await mesh.consume(topic, print, group="g", until=never)
+
+
+@looped
+async def test_what_was_lost_is_not_told_as_settled(gateway, topic):
+    told = []
+    done = asyncio.Event()
+
+    async def handle(job):
+        if job.attempt > 1:
+            return done.set()
+        # The client extends its lease ten times.
+        await asyncio.Event().wait()
+
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: told.append((job.attempt, word))) as mesh:
+        await mesh.publish(topic, "x")
+        await mesh.consume(topic, handle, group="g", ack_wait=1, backoff_min=0, until=done.wait())
+    assert told == [(2, "ack")]
 
 
 @looped

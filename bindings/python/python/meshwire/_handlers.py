@@ -75,8 +75,12 @@ def _ended(job: Job, error: BaseException | None) -> SettledAs:
 
 def settled(job: Job, error: BaseException | None, hooks: Hooks) -> None:
     """Says how the handler of an event ended."""
-    word = _ended(job, error)
-    if hooks.on_settle is not None:
+    _told(job, _ended(job, error), hooks)
+
+
+def _told(job: Job, word: SettledAs, hooks: Hooks) -> None:
+    """Tells the program of it, if it holds: what was lost comes again, whatever its handler says."""
+    if hooks.on_settle is not None and not job.lost:
         try:
             hooks.on_settle(job, word)
         except Exception as problem:
@@ -96,6 +100,7 @@ async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> N
     except asyncio.CancelledError:
         # Said here, and not left to when the last of it is let go.
         job.end_failed("its handler was cancelled")
+        _told(job, "nack", hooks)
         raise
     settled(job, error, hooks)
 
