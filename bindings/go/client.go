@@ -184,7 +184,7 @@ func (c *Client) Stats() (Stats, error) {
 	c.send()
 	text, failure := native.Stats(c.mesh)
 	if failure != nil {
-		return Stats{}, failed(failure)
+		return Stats{}, c.failed(failure)
 	}
 	var stats Stats
 	err := errors.Join(json.Unmarshal([]byte(text), &stats), json.Unmarshal([]byte(text), &stats.All))

@@ -136,14 +136,20 @@ func (c *core) begin(begin native.Begin) (*call, native.Handle, error) {
 	operation, failure := begin(c.queue, tag)
 	if failure != nil {
 		c.untag(tag)
-		if c.ending.Load() {
-			// Its numbers stand for nothing any more.
-			return nil, 0, closed(failure.Operation)
-		}
-		return nil, 0, failed(failure)
+		return nil, 0, c.failed(failure)
 	}
 	return w, operation, nil
 }
+
+// late is what a call came to: of a client that has ended meanwhile the library says that its numbers stand for nothing, which is CLOSED.
+func (c *core) late(failure *native.Failure) *native.Failure {
+	if failure == nil || failure.Code != numberOf(ErrInvalid) || !c.ending.Load() {
+		return failure
+	}
+	return &native.Failure{Code: numberOf(ErrClosed), Name: string(CodeClosed), Operation: failure.Operation, Text: closedText}
+}
+
+func (c *core) failed(failure *native.Failure) error { return failed(c.late(failure)) }
 
 // wait begins a call and waits for what it comes to. When the context ends the call is cancelled, which is its one completion too, unless
 // it has come to something already. A client is not forgotten while somebody waits.

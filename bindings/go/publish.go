@@ -64,7 +64,7 @@ func (p *Pending) end(failure *native.Failure) {
 // admitted goes on to wait for the receipt.
 func (p *Pending) admitted(started native.Handle) {
 	tag := p.core.tag(p)
-	failure := native.StartedReceipt(started, p.core.queue, tag)
+	failure := p.core.late(native.StartedReceipt(started, p.core.queue, tag))
 	if failure != nil {
 		p.core.untag(tag)
 		p.end(failure)
@@ -183,7 +183,7 @@ func (c *core) event(ctx context.Context, topic string, data any, options []Even
 			option.event(e)
 		}
 	}
-	return e, c.hooks.published(ctx, topic, e)
+	return e, c.published(ctx, topic, e)
 }
 
 // Publish publishes an event and waits until it is kept to the topic's level of durability. data is made by Bytes, Text or JSON; an
@@ -298,7 +298,7 @@ func (c *core) try(p *Pending, room uint32, topic string, what parcel) (*native.
 	if cap(packed) <= keptBytes {
 		*buffer = packed
 	}
-	if failure == nil && len(refused) > 0 {
+	if failure = c.late(failure); failure == nil && len(refused) > 0 {
 		failure = refused[0].Failure
 	}
 	if failure != nil {
@@ -319,7 +319,7 @@ func (c *core) admit(ctx context.Context, p *Pending, topic string, what parcel)
 	operation, failure := native.Admit(c.mesh, topic, packed)(c.queue, p.tag)
 	if failure != nil {
 		c.untag(p.tag)
-		return nil, failed(failure)
+		return nil, c.failed(failure)
 	}
 	select {
 	case <-admits:

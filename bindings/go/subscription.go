@@ -139,6 +139,15 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 	}
 }
 
+// take waits for the next delivery, and has the hook see it.
+func (s *Subscription) take(ctx context.Context) (*Delivery, error) {
+	d, err := s.stream.take(ctx)
+	if d != nil {
+		s.core.delivered(d)
+	}
+	return d, err
+}
+
 // Next waits for the next delivery. CLOSED says that the subscription is over.
 func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 	defer runtime.KeepAlive(s)
@@ -161,7 +170,15 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 	if err != nil {
 		return nil, err
 	}
-	batch := append(make([]*Delivery, 0, min(most, mostAtOnce)), first)
+	batch := s.fill(append(make([]*Delivery, 0, min(most, mostAtOnce)), first), most)
+	for _, d := range batch[1:] {
+		s.core.delivered(d)
+	}
+	return batch, nil
+}
+
+// fill adds those that are here.
+func (s *stream) fill(batch []*Delivery, most int) []*Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(batch) < most {
@@ -182,12 +199,10 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 		}
 		// So fresh are all of them.
 		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
-			d := &s.here[s.next]
-			s.core.hooks.delivered(d)
-			batch = append(batch, d)
+			batch = append(batch, &s.here[s.next])
 		}
 	}
-	return batch, nil
+	return batch
 }
 
 // hand hands out the next one that is here; nil: none is. The lock is held.
@@ -200,7 +215,6 @@ func (s *stream) hand() *Delivery {
 			native.GiveBack([]native.Handle{d.held().Swap(0)})
 			continue
 		}
-		s.core.hooks.delivered(d)
 		return d
 	}
 	return nil
@@ -215,8 +229,16 @@ func (s *stream) more(most int) error {
 		s.handles = make([]native.Handle, max(most, 16))
 	}
 	n, open, failure := native.NextNow(s.handle, s.handles[:most])
-	if n == 0 || !open || failure != nil {
-		return failed(failure)
+	if failure != nil {
+		select {
+		case <-s.closed:
+			return nil
+		default:
+			return s.core.failed(failure)
+		}
+	}
+	if n == 0 || !open {
+		return nil
 	}
 	return s.read(s.handles[:n])
 }
