@@ -12,8 +12,9 @@ use meshwire_proto::frame::{DeliverRun, SettleKind};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::handed::Unsettled;
 use crate::outbox::Outbox;
-use crate::prefetched::{Claim, Look, Prefetched};
+use crate::prefetched::{Claim, Look, Prefetched, Range};
 use crate::session::{Failure, SubscriptionId};
 use crate::{Error, Result};
 
@@ -48,6 +49,12 @@ pub(crate) struct Settled {
     pub(crate) first: u64,
     pub(crate) count: u32,
     pub(crate) how: How,
+}
+
+impl Settled {
+    const fn range(&self) -> Range {
+        (self.generation, self.first, self.count)
+    }
 }
 
 /// What came of a settle, and of a nack the boundary of [`Output::Settled`](crate::session::Output::Settled).
@@ -89,10 +96,21 @@ struct Contents {
     resumed: bool,
     /// Those that the program was handed and dropped: they fail when the subscription ends.
     dropped: VecDeque<(u32, u64)>,
+    /// What was handed out and not settled, where a binding tells when the program leaves; `left`: it has.
+    unsettled: Option<Unsettled>,
+    left: bool,
     /// The highest position that was acked or rejected since a session was lost, in time for the next one.
     decided: u64,
     /// It was said of the last session that was lost that something was acked too late for it.
     late_told: bool,
+}
+
+impl Contents {
+    fn is_settled(&mut self, range: Range) {
+        if let Some(unsettled) = &mut self.unsettled {
+            unsettled.settled(range);
+        }
+    }
 }
 
 /// Whether it is for ever: the program takes the event for done with.
@@ -168,6 +186,9 @@ impl Inbox {
         let range = (generation, run.first_delivery, run.events.count());
         let leased = (!ack_wait.is_zero()).then(|| contents.prefetched.arrived(range, ack_wait));
         let (claim, look) = leased.unzip();
+        if let (Some(_), Some(unsettled)) = (&claim, &mut contents.unsettled) {
+            unsettled.arrived(generation, run.first_delivery);
+        }
         contents.runs.push_back(Batch { generation, run, claim });
         let waker = contents.waker.take();
         drop(contents);
@@ -190,6 +211,7 @@ impl Inbox {
             contents.runs.clear();
             contents.paused = true;
         }
+        release.iter().for_each(|range| contents.is_settled(*range));
         for (ranges, kind) in [(extend, SettleKind::Extend), (release, SettleKind::Release)] {
             let how = How::from(kind);
             let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
@@ -284,6 +306,7 @@ impl Inbox {
             contents.decided = contents.decided.max(position);
         }
         contents.held = contents.held.saturating_sub(settled.count.into());
+        contents.is_settled(settled.range());
         contents.done += 1;
         contents.settled_events = contents.settled_events.saturating_add(settled.count);
         contents.settled_bytes += bytes as u64;
@@ -348,6 +371,7 @@ impl Inbox {
         let mut contents = self.lock();
         contents.done += 1;
         if settled.how.kind != SettleKind::Extend {
+            contents.is_settled(settled.range());
             contents.held = contents.held.saturating_sub(1);
         }
         contents.confirms.push((settled, sender));
@@ -380,10 +404,12 @@ impl Inbox {
     /// leases are not extended: one that dropped behind as many later ones has ended.
     pub(crate) fn dropped(&self, generation: u32, number: u64) {
         let mut contents = self.lock();
-        if contents.dropped.len() >= self.most {
-            contents.dropped.pop_front();
+        if !contents.left {
+            if contents.dropped.len() >= self.most {
+                contents.dropped.pop_front();
+            }
+            contents.dropped.push_back((generation, number));
         }
-        contents.dropped.push_back((generation, number));
         drop(contents);
         self.give_up(1);
     }
@@ -396,6 +422,30 @@ impl Inbox {
         let of = |(generation, first)| Settled { generation, first, count: 1, how: how.clone() };
         let failed: Vec<Settled> = contents.dropped.drain(..).map(of).collect();
         contents.settles.extend(failed);
+    }
+
+    /// From here on it is counted what the program was handed and has not settled.
+    pub(crate) fn count_unsettled(&self) {
+        let mut contents = self.lock();
+        let mut unsettled = Unsettled::new(self.most);
+        for batch in contents.runs.iter().filter(|batch| batch.claim.is_some()) {
+            unsettled.arrived(batch.generation, batch.run.first_delivery);
+        }
+        contents.unsettled = Some(unsettled);
+    }
+
+    /// The program leaves, and the subscription ends: what it was handed and has not settled has failed. As
+    /// [`Inbox::fail_dropped`].
+    pub(crate) fn fail_unsettled(&self, reason: &str) {
+        let mut contents = self.lock();
+        let handed = contents.prefetched.handed();
+        let left = contents.unsettled.as_mut().map(|unsettled| unsettled.take(handed)).unwrap_or_default();
+        let how = How { kind: SettleKind::Nack, delay_ms: None, reason: Some(reason.into()) };
+        let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
+        contents.settles.extend(left.into_iter().map(of));
+        contents.left = true;
+        // They are among those.
+        contents.dropped.clear();
     }
 
     /// Whether something was settled that the driver has not collected; then it does at once, and wakes who asks.

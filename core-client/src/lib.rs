@@ -67,6 +67,7 @@ mod driver;
 mod error;
 mod group_settings;
 mod groups;
+mod handed;
 mod hooks;
 mod identity;
 mod inbox;
@@ -115,6 +116,8 @@ pub use request::{Replies, Reply, SendRequest, StreamRequest};
 pub use serve::{ReplySender, Request, Serve};
 pub use session::{Position, Start, State};
 pub use stats::Stats;
+#[doc(hidden)]
+pub use subscription::Handed;
 pub use subscription::{Subscribe, Subscription};
 pub use topics::{Durability, Lagging, Topic, TopicRequests, TopicSettings, Topics};
 pub use transport::{MemoryListener, MemoryTransport};
