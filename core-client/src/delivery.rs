@@ -425,7 +425,8 @@ impl Delivery {
     /// [forgotten](Self::forget). For bindings, which took it [ahead](crate::Subscription::take_ahead). What is said of it claims it too.
     #[doc(hidden)]
     pub fn claim(&mut self) -> bool {
-        let claimed = !self.inbox.is_stopped() && !self.is_stale() && self.claim_anyhow();
+        // First: either this sees that the client drains, or the drain that it is out.
+        let claimed = self.claim_anyhow() && !self.inbox.is_stopped() && !self.is_stale();
         if claimed {
             self.unclaimed = None;
         }
@@ -437,8 +438,7 @@ impl Delivery {
         self.unclaimed.as_ref().is_none_or(|claim| claim.take(self.place.number))
     }
 
-    /// Gives it back unbegun: it comes again at once, and has not failed. For bindings, which take ahead of their programs; dropped
-    /// [unclaimed](Self::claim) it is given back too.
+    /// Gives it back unbegun: it comes again at once, and has not failed. So is one that is dropped [unclaimed](Self::claim).
     #[doc(hidden)]
     pub fn give_back(mut self) {
         self.return_unbegun();
@@ -447,7 +447,7 @@ impl Delivery {
     fn return_unbegun(&mut self) {
         self.settled = true;
         if self.is_stale() || !self.claim_anyhow() {
-            return self.inbox.give_up(1);
+            return self.inbox.forget(&self.range(SettleKind::Release.into()));
         }
         self.inbox.settle(self.range(SettleKind::Release.into()), self.event.len(), self.place.position);
     }
@@ -456,7 +456,7 @@ impl Delivery {
     #[doc(hidden)]
     pub fn forget(mut self) {
         self.settled = true;
-        self.inbox.give_up(1);
+        self.inbox.forget(&self.range(SettleKind::Release.into()));
     }
 }
 

@@ -39,7 +39,8 @@ impl Unsettled {
             self.from = end;
         }
         let over = self.settled.len().saturating_sub(self.most);
-        let from = |from: u64, (at, (first, end)): (usize, &(u64, u64))| (at < over || *first <= from).then(|| from.max(*end));
+        let from =
+            |from: u64, (at, (first, end)): (usize, &(u64, u64))| (at < over || *first <= from).then(|| from.max(*end));
         let mut gone = 0;
         for run in self.settled.iter().enumerate() {
             let Some(further) = from(self.from, run) else { break };

@@ -16,6 +16,8 @@ use crate::handed::Unsettled;
 use crate::outbox::Outbox;
 use crate::prefetched::{Claim, Look, Prefetched, Range};
 use crate::session::{Failure, SubscriptionId};
+use crate::settled::is_final;
+pub(crate) use crate::settled::{How, Settled};
 use crate::{Error, Result};
 
 /// A run and the generation that its settles must name.
@@ -23,38 +25,8 @@ use crate::{Error, Result};
 pub(crate) struct Batch {
     pub(crate) generation: u32,
     pub(crate) run: DeliverRun,
-    /// The claim on its numbers, where they have leases.
+    /// The claim on its numbers, where they have leases or a binding takes them ahead.
     pub(crate) claim: Option<Arc<Claim>>,
-}
-
-/// What is said of deliveries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct How {
-    pub(crate) kind: SettleKind,
-    /// For a nack: `None` for when the group's settings say.
-    pub(crate) delay_ms: Option<u32>,
-    pub(crate) reason: Option<Arc<str>>,
-}
-
-impl From<SettleKind> for How {
-    fn from(kind: SettleKind) -> Self {
-        Self { kind, delay_ms: None, reason: None }
-    }
-}
-
-/// Consecutive deliveries settled alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) generation: u32,
-    pub(crate) first: u64,
-    pub(crate) count: u32,
-    pub(crate) how: How,
-}
-
-impl Settled {
-    const fn range(&self) -> Range {
-        (self.generation, self.first, self.count)
-    }
 }
 
 /// What came of a settle, and of a nack the boundary of [`Output::Settled`](crate::session::Output::Settled).
@@ -113,11 +85,6 @@ impl Contents {
     }
 }
 
-/// Whether it is for ever: the program takes the event for done with.
-const fn is_final(how: &How) -> bool {
-    matches!(how.kind, SettleKind::Ack | SettleKind::Reject)
-}
-
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) topic: TopicName,
@@ -132,6 +99,8 @@ pub(crate) struct Inbox {
     stopped: AtomicBool,
     /// Of those that the stream took, the ones that no program has been handed yet.
     waiting: AtomicU64,
+    /// Behind the last delivery that a binding took ahead; see [`Claim`].
+    fetched: AtomicU64,
     ack_wait: watch::Sender<Duration>,
     pub(crate) warned: AtomicBool,
     contents: Mutex<Contents>,
@@ -148,6 +117,7 @@ impl Inbox {
             valid_from: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
             ack_wait: watch::Sender::new(Duration::ZERO),
             warned: AtomicBool::new(false),
             contents: Mutex::default(),
@@ -179,16 +149,26 @@ impl Inbox {
         self.waiting.store(count, Ordering::SeqCst);
     }
 
+    /// All before this one a binding has taken; as [`Inbox::set_waiting`].
+    pub(crate) fn set_fetched(&self, end: u64) {
+        self.fetched.store(end, Ordering::SeqCst);
+    }
+
     /// The driver brings events. Gives when to [look after](Self::look_after_leases) their leases.
     pub(crate) fn deliver(&self, generation: u32, run: DeliverRun) -> Option<Instant> {
         let ack_wait = *self.ack_wait.borrow();
         let mut contents = self.lock();
         let range = (generation, run.first_delivery, run.events.count());
-        let leased = (!ack_wait.is_zero()).then(|| contents.prefetched.arrived(range, ack_wait));
-        let (claim, look) = leased.unzip();
-        if let (Some(_), Some(unsettled)) = (&claim, &mut contents.unsettled) {
+        if let Some(unsettled) = &mut contents.unsettled {
             unsettled.arrived(generation, run.first_delivery);
         }
+        if !contents.prefetched.is_of(generation) {
+            self.set_fetched(0);
+        }
+        let has_leases = !ack_wait.is_zero();
+        let is_claimed = has_leases || contents.unsettled.is_some();
+        let (claim, look) = is_claimed.then(|| contents.prefetched.arrived(range, ack_wait)).unzip();
+        let look = look.filter(|_| has_leases);
         contents.runs.push_back(Batch { generation, run, claim });
         let waker = contents.waker.take();
         drop(contents);
@@ -400,6 +380,12 @@ impl Inbox {
         }
     }
 
+    /// One comes again, and nothing was said of it.
+    pub(crate) fn forget(&self, settled: &Settled) {
+        self.lock().is_settled(settled.range());
+        self.give_up(settled.count.into());
+    }
+
     /// The program dropped a delivery that it was handed. The gateway has no more out here than the credit, and these
     /// leases are not extended: one that dropped behind as many later ones has ended.
     pub(crate) fn dropped(&self, generation: u32, number: u64) {
@@ -428,8 +414,9 @@ impl Inbox {
     pub(crate) fn count_unsettled(&self) {
         let mut contents = self.lock();
         let mut unsettled = Unsettled::new(self.most);
-        for batch in contents.runs.iter().filter(|batch| batch.claim.is_some()) {
-            unsettled.arrived(batch.generation, batch.run.first_delivery);
+        for batch in &mut contents.runs {
+            let (generation, first) = (batch.generation, batch.run.first_delivery);
+            unsettled.arrived(generation, first);
         }
         contents.unsettled = Some(unsettled);
     }
@@ -438,7 +425,7 @@ impl Inbox {
     /// [`Inbox::fail_dropped`].
     pub(crate) fn fail_unsettled(&self, reason: &str) {
         let mut contents = self.lock();
-        let handed = contents.prefetched.handed();
+        let handed = if self.ack_wait.borrow().is_zero() { 0 } else { contents.prefetched.handed() };
         let left = contents.unsettled.as_mut().map(|unsettled| unsettled.take(handed)).unwrap_or_default();
         let how = How { kind: SettleKind::Nack, delay_ms: None, reason: Some(reason.into()) };
         let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
@@ -478,6 +465,10 @@ impl Inbox {
     /// Whether every delivery that was handed out is settled, and that sent. Once the program drains.
     pub(crate) fn is_done(&self) -> bool {
         let contents = self.lock();
-        contents.held <= self.waiting.load(Ordering::SeqCst) && !contents.announced
+        let ahead = match contents.unsettled {
+            Some(_) => self.fetched.load(Ordering::SeqCst).saturating_sub(contents.prefetched.handed()),
+            None => 0,
+        };
+        contents.held <= self.waiting.load(Ordering::SeqCst) + ahead && !contents.announced
     }
 }

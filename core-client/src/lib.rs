@@ -83,6 +83,7 @@ mod replies;
 mod request;
 mod serve;
 pub mod session;
+mod settled;
 mod shown;
 mod start;
 mod stats;

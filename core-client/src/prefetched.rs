@@ -21,7 +21,7 @@ pub(crate) type Range = (u32, u64, u32);
 const TIMES: usize = 64;
 
 /// Which numbers of a generation are handed out or given back.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Claim {
     /// All below it are.
     next: AtomicU64,
@@ -31,14 +31,14 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// All below it are handed out or given back.
-    pub(crate) fn next(&self) -> u64 {
-        self.next.load(Ordering::Acquire)
+    fn next(&self) -> u64 {
+        self.next.load(Ordering::SeqCst)
     }
 
     /// Takes a delivery for the program, and all before it; `false`: it was given back. Again is nothing.
     pub(crate) fn take(&self, number: u64) -> bool {
         let take = |next| (next <= number).then_some(number.saturating_add(1));
-        let taken = self.next.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok();
+        let taken = self.next.fetch_update(Ordering::SeqCst, Ordering::Acquire, take).is_ok();
         taken || !self.has_given_back(number)
     }
 
@@ -101,7 +101,7 @@ pub(crate) struct Look {
 /// What waits for the program, and when the program was last seen.
 #[derive(Debug, Default)]
 pub(crate) struct Prefetched {
-    claim: (u32, Arc<Claim>),
+    claim: Option<(u32, Arc<Claim>)>,
     waiting: VecDeque<Waiting>,
     /// What the program had done by then.
     seen: Option<(u64, u64, Instant)>,
@@ -115,11 +115,13 @@ fn pause(ack_wait: Duration) -> Duration {
 impl Prefetched {
     /// A run has come. Gives the claim on its numbers, and when to look.
     pub(crate) fn arrived(&mut self, (generation, first, count): Range, ack_wait: Duration) -> (Arc<Claim>, Instant) {
-        if self.claim.0 != generation {
-            self.claim = (generation, Arc::default());
-        }
+        let (_, claim) = match self.claim.take() {
+            Some(claim) if claim.0 == generation => claim,
+            _ => (generation, Arc::new(Claim { next: first.into(), given_back: Mutex::default() })),
+        };
+        self.claim = Some((generation, Arc::clone(&claim)));
         self.trim();
-        let (claim, since) = (Arc::clone(&self.claim.1), Instant::now());
+        let since = Instant::now();
         let end = first.saturating_add(count.into());
         self.waiting.push_back(Waiting { claim: Arc::clone(&claim), generation, first, end, since });
         (claim, since + pause(ack_wait))
@@ -127,7 +129,11 @@ impl Prefetched {
 
     /// Of the newest generation, below which number all are handed out or given back.
     pub(crate) fn handed(&self) -> u64 {
-        self.claim.1.next()
+        self.claim.as_ref().map_or(0, |(_, claim)| claim.next())
+    }
+
+    pub(crate) fn is_of(&self, generation: u32) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.0 == generation)
     }
 
     /// Forgets what was handed out.

@@ -170,7 +170,8 @@ impl Subscribe {
         let (reply, answer) = oneshot::channel();
         outbox.command(Command::Subscribe { spec, inbox: Arc::clone(&inbox), reply }).map_err(context)?;
         // From here on dropping the subscription ends it, also before the answer.
-        let subscription = Subscription { mesh: self.mesh.clone(), inbox, taken: VecDeque::new(), ahead: false, over: false };
+        let subscription =
+            Subscription { mesh: self.mesh.clone(), inbox, taken: VecDeque::new(), ahead: false, over: false };
         match answer.await {
             Ok(Ok(beginning)) => {
                 tell_beginning(&self.topic, self.group.as_deref(), asked, beginning);
@@ -227,9 +228,6 @@ const MANY_ATTEMPTS: u32 = 2;
 /// Why an event failed that a program had and let go of.
 pub(crate) const DROPPED: &str = "dropped without being settled";
 
-/// Why an event failed that a program had when it left its loop.
-const LEFT: &str = "its loop was left before it was settled";
-
 /// What the program was handed of a subscription that its binding takes [ahead](Subscription::take_ahead).
 #[doc(hidden)]
 #[derive(Debug)]
@@ -238,7 +236,7 @@ pub struct Handed(Arc<Inbox>);
 impl Handed {
     /// The program leaves: what it was handed and has not settled has failed. To be followed by dropping the subscription.
     pub fn fail(&self) {
-        self.0.fail_unsettled(LEFT);
+        self.0.fail_unsettled(DROPPED);
     }
 }
 
@@ -368,6 +366,9 @@ impl Subscription {
             let batch = self.taken.front_mut()?;
             let left = u64::from(batch.run.events.count());
             let others = self.inbox.waiting().saturating_sub(left);
+            if self.ahead {
+                self.inbox.set_fetched(batch.run.first_delivery.saturating_add(1));
+            }
             // One of them goes out, unless the program drains.
             self.inbox.set_waiting(others + left.saturating_sub(1));
             let event = if self.inbox.is_stopped() || self.inbox.is_stale(batch.generation) {
@@ -376,6 +377,9 @@ impl Subscription {
                 batch.run.events.pop_front()
             };
             let Some(event) = event else {
+                if self.ahead {
+                    self.inbox.set_fetched(batch.run.first_delivery);
+                }
                 self.taken.pop_front();
                 self.inbox.set_waiting(others);
                 if left > 0 {

@@ -114,9 +114,9 @@ static void what_is_given_back_comes_again_at_once_and_has_not_failed(void) {
   for (i = 0; i < 3; i++) {
     d[0] = next(sub);
     d[1] = next(sub);
-    CHECK(d[0] != NULL && d[1] != NULL && !mw_delivery_is_stale(d[0]));
+    CHECK(d[0] != NULL && d[1] != NULL && mw_claim(d[0]));
     FINE(mw_give_back(d, 2, &err));
-    CHECK(mw_ack(d[0]) == MW_INVALID && mw_delivery_is_stale(d[1]));
+    CHECK(mw_ack(d[0]) == MW_INVALID && !mw_claim(d[1]));
   }
   FINE(mw_give_back(NULL, 0, &err));
   mw_unsubscribe(sub);
