@@ -8,11 +8,13 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"weak"
 
 	"github.com/meshwire/meshwire-go/internal/native"
 )
 
-// Client is a client of one gateway: it stays connected by itself until it is closed. Any goroutine may use it.
+// Client is a client of one gateway: it stays connected by itself until it is closed. Any goroutine may use it. One that is forgotten is
+// closed by and by: when the program has neither it nor a Subscription or Replies of it any more, and no call of it runs.
 type Client struct {
 	*core
 	closing sync.Once
@@ -50,6 +52,7 @@ func Connect(ctx context.Context, url string, options ...ConnectOption) (*Client
 	}
 	c.mesh = completion.Value
 	client := &Client{core: c}
+	c.self = weak.Make(client)
 	// Only a net: a client that was forgotten does not stay for ever.
 	runtime.AddCleanup(client, func(c *core) {
 		if c.ending.CompareAndSwap(false, true) {
@@ -58,6 +61,12 @@ func Connect(ctx context.Context, url string, options ...ConnectOption) (*Client
 		}
 	}, c)
 	return client, nil
+}
+
+// wait is that of core, and the client is not forgotten meanwhile: its arguments show numbers of the library alone.
+func (c *Client) wait(ctx context.Context, begin native.Begin) (native.Completion, error) {
+	defer runtime.KeepAlive(c)
+	return c.core.wait(ctx, begin)
 }
 
 // linger is how long a client that was forgotten has for what it published, as in Rust.
@@ -98,6 +107,7 @@ func state(number int) State {
 
 // State is where the client stands now.
 func (c *Client) State() State {
+	defer runtime.KeepAlive(c)
 	if c.ending.Load() {
 		return StateClosed
 	}
@@ -167,13 +177,14 @@ type Stats struct {
 
 // Stats are what the client did so far.
 func (c *Client) Stats() (Stats, error) {
+	defer runtime.KeepAlive(c)
 	if c.ending.Load() {
 		return Stats{}, closed("stats")
 	}
 	c.send()
 	text, failure := native.Stats(c.mesh)
 	if failure != nil {
-		return Stats{}, failed(failure)
+		return Stats{}, c.failed(failure)
 	}
 	var stats Stats
 	err := errors.Join(json.Unmarshal([]byte(text), &stats), json.Unmarshal([]byte(text), &stats.All))
@@ -206,6 +217,7 @@ func (c *Client) Drain(ctx context.Context) error {
 func (c *Client) Close() error { return c.end(context.Background(), -1) }
 
 func (c *Client) end(ctx context.Context, deadline time.Duration) error {
+	defer runtime.KeepAlive(c)
 	c.closing.Do(func() {
 		// The deadline is the library's to keep: it says what was left. A context that is cancelled ends the wait.
 		stop, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -120,12 +121,12 @@ func (l *loop) handle(ctx context.Context, number uint64, handler func(ctx conte
 	}()
 }
 
-// safely has a panic of a handler be its failure.
-func safely(c *core, handler func() error) (err error) {
+// safely has a panic of a handler, or a hook, be its failure.
+func safely(c *core, what string, handler func() error) (err error) {
 	defer func() {
 		if said := recover(); said != nil {
-			err = fmt.Errorf("the handler panicked: %v", said)
-			c.logs().Error("a handler panicked", "panic", said, "stack", string(debug.Stack()))
+			err = fmt.Errorf("the %s panicked: %v", what, said)
+			c.logs().Error("a "+what+" panicked", "panic", said, "stack", string(debug.Stack()))
 		}
 	}()
 	return handler()
@@ -146,43 +147,26 @@ type job struct {
 	ended  atomic.Bool
 }
 
-func (j *job) end(how int, delay time.Duration, why string) error {
+func (j *job) end(d *Delivery, operation string, how int, delay time.Duration, why string) error {
 	if !j.ended.CompareAndSwap(false, true) {
-		return again("consume")
+		return again(operation)
 	}
-	return failed(native.EndJob(j.handle, how, wait(delay), clean(why)))
+	j.core.settled(d, operation)
+	return j.core.failed(native.EndJob(j.handle, how, wait(delay), why))
 }
 
-// clean has nothing in a text that C cannot have.
-func clean(text string) string {
-	kept := []byte(nil)
-	for at := range len(text) {
-		if text[at] == 0 && kept == nil {
-			kept = append(kept, text[:at]...)
-		} else if text[at] != 0 && kept != nil {
-			kept = append(kept, text[at])
-		}
-	}
-	if kept != nil {
-		return string(kept)
-	}
-	return text
-}
-
-func (j *job) settle(operation string, kind int, delay time.Duration, reason string) error {
+func (j *job) settle(d *Delivery, operation string, kind int, delay time.Duration, reason string) error {
 	how := map[int]int{native.Ack: native.Handled, native.Nack: native.HandledBad, native.Reject: native.HandleNever}[kind]
 	if kind == native.Nack && delay >= 0 {
 		how = native.HandleAgain
 	}
-	if j.ended.Load() {
-		return again(operation)
-	}
-	return j.end(how, delay, reason)
+	return j.end(d, operation, how, delay, reason)
 }
 
 // Consume handles a topic's events with a function, on goroutines of its own, until the context ends: then it takes no more, waits for
 // the handlers that run, and gives nil. Each key is handled by one handler at a time, whatever the Concurrency.
 func (c *Client) Consume(ctx context.Context, topic string, handler Handler, options ...ConsumeOption) error {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "consume"); err != nil {
 		return err
 	}
@@ -200,7 +184,7 @@ func (c *Client) Consume(ctx context.Context, topic string, handler Handler, opt
 	}
 	made, failure := native.Consume(c.mesh, topic, said.text())
 	if failure != nil {
-		return failed(failure)
+		return c.failed(failure)
 	}
 	l := &loop{core: c.core, loop: made}
 	return l.run(ctx, func(ctx context.Context, work native.Work) { l.consume(ctx, work.Job, handler) })
@@ -215,8 +199,8 @@ func (l *loop) consume(ctx context.Context, handle native.Handle, handler Handle
 	d := &Delivery{core: l.core, job: &job{core: l.core, handle: handle}}
 	come := d.take(&read)
 	l.handle(ctx, come.number, func(ctx context.Context) {
-		l.core.hooks.delivered(d)
-		d.job.finish(d, safely(l.core, func() error { return handler(ctx, d) }))
+		l.core.delivered(d)
+		d.job.finish(d, safely(l.core, "handler", func() error { return handler(ctx, d) }))
 	})
 }
 
@@ -228,17 +212,13 @@ func (j *job) finish(d *Delivery, err error) {
 	var said *verdict
 	switch {
 	case err == nil:
-		d.core.hooks.settled(d, "ack")
-		err = j.end(native.Handled, -1, "")
+		err = j.end(d, "ack", native.Handled, -1, "")
 	case errors.As(err, &said) && said.how == native.HandleNever:
-		d.core.hooks.settled(d, "reject")
-		err = j.end(native.HandleNever, -1, said.Error())
+		err = j.end(d, "reject", native.HandleNever, -1, said.Error())
 	case said != nil:
-		d.core.hooks.settled(d, "nack_after")
-		err = j.end(native.HandleAgain, max(said.delay, 0), said.Error())
+		err = j.end(d, "nack_after", native.HandleAgain, max(said.delay, 0), said.Error())
 	default:
-		d.core.hooks.settled(d, "nack")
-		err = j.end(native.HandledBad, -1, err.Error())
+		err = j.end(d, "nack", native.HandledBad, -1, err.Error())
 	}
 	// Not heard when the lease was lost or the client is gone: then it comes again.
 	_ = err

@@ -2,9 +2,11 @@ package meshwire
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/meshwire/meshwire-go/internal/native"
 )
@@ -24,6 +26,8 @@ type core struct {
 	pumped chan struct{}
 	hooks  Hooks
 	logger *logging
+	// self is the client, as long as the program has it.
+	self weak.Pointer[Client]
 
 	// done ends with the client, and handlers' contexts with it.
 	done   chan struct{}
@@ -132,18 +136,25 @@ func (c *core) begin(begin native.Begin) (*call, native.Handle, error) {
 	operation, failure := begin(c.queue, tag)
 	if failure != nil {
 		c.untag(tag)
-		if c.ending.Load() {
-			// Its numbers stand for nothing any more.
-			return nil, 0, closed(failure.Operation)
-		}
-		return nil, 0, failed(failure)
+		return nil, 0, c.failed(failure)
 	}
 	return w, operation, nil
 }
 
+// late is what a call came to: of a client that has ended meanwhile the library says that its numbers stand for nothing, which is CLOSED.
+func (c *core) late(failure *native.Failure) *native.Failure {
+	if failure == nil || failure.Code != numberOf(ErrInvalid) || !c.ending.Load() {
+		return failure
+	}
+	return &native.Failure{Code: numberOf(ErrClosed), Name: string(CodeClosed), Operation: failure.Operation, Text: closedText}
+}
+
+func (c *core) failed(failure *native.Failure) error { return failed(c.late(failure)) }
+
 // wait begins a call and waits for what it comes to. When the context ends the call is cancelled, which is its one completion too, unless
-// it has come to something already.
+// it has come to something already. A client is not forgotten while somebody waits.
 func (c *core) wait(ctx context.Context, begin native.Begin) (native.Completion, error) {
+	defer runtime.KeepAlive(c.self.Value())
 	w, operation, err := c.begin(begin)
 	if err != nil {
 		return native.Completion{}, err

@@ -87,18 +87,18 @@ func (d *Delivery) let(operation string) (native.Handle, error) {
 
 func (d *Delivery) settle(operation string, kind int, delay time.Duration, reason string) error {
 	if d.job != nil {
-		return d.job.settle(operation, kind, delay, reason)
+		return d.job.settle(d, operation, kind, delay, reason)
 	}
 	handle, err := d.let(operation)
 	if err != nil {
 		return err
 	}
-	d.core.hooks.settled(d, operation)
+	d.core.settled(d, operation)
 	if kind == native.Ack {
 		d.core.settles.ack(handle)
 		return nil
 	}
-	return failed(native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason))
+	return d.core.failed(native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason))
 }
 
 // wait is a delay as the library has it; negative: as the group's settings say.
@@ -130,7 +130,7 @@ func (d *Delivery) Forget() error {
 	}
 	handle, err := d.let("forget")
 	if err == nil {
-		d.core.hooks.settled(d, "forget")
+		d.core.settled(d, "forget")
 		native.FreeDelivery(handle)
 	}
 	return err
@@ -147,7 +147,7 @@ func (d *Delivery) confirm(ctx context.Context, operation string, kind int, dela
 	if err != nil {
 		return err
 	}
-	d.core.hooks.settled(d, operation)
+	d.core.settled(d, operation)
 	_, err = d.core.wait(ctx, native.Settle(handle, kind, wait(delay), reason))
 	return err
 }
@@ -186,10 +186,13 @@ func (d *Delivery) Extend() error {
 	if err != nil {
 		return err
 	}
-	if native.Extend(handle) != 0 {
-		return again("extend")
+	if native.Extend(handle) == 0 {
+		return nil
 	}
-	return nil
+	if d.core.ending.Load() {
+		return closed("extend")
+	}
+	return again("extend")
 }
 
 func (d *Delivery) look(operation string) (native.Handle, error) {

@@ -140,11 +140,10 @@ func invalid(operation, message string, cause error) *Error {
 	}
 }
 
+const closedText = "the client was closed; connect a new one"
+
 func closed(operation string) error {
-	return &Error{
-		Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: operation,
-		Message: "the client was closed; connect a new one",
-	}
+	return &Error{Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: operation, Message: closedText}
 }
 
 // withCause has the error say why the host ended the call.

@@ -144,7 +144,7 @@ func (c *core) gather(p *Pending, topic string, what parcel) bool {
 	if !c.out.armed {
 		c.out.armed = true
 		if c.out.timer == nil {
-			c.out.timer = time.AfterFunc(gatherAge, c.late)
+			c.out.timer = time.AfterFunc(gatherAge, c.leave)
 		} else {
 			c.out.timer.Reset(gatherAge)
 		}
@@ -153,8 +153,8 @@ func (c *core) gather(p *Pending, topic string, what parcel) bool {
 	return true
 }
 
-// late is for those to whom no others came.
-func (c *core) late() {
+// leave is for those to whom no others came.
+func (c *core) leave() {
 	c.mu.Lock()
 	c.out.armed = false
 	c.crossAll()
@@ -241,7 +241,7 @@ func (c *core) crossAll() {
 // cross hands events to the library; those that it refuses end here.
 func (c *core) cross(packed []byte, away []*Pending) {
 	refused, failure := native.PublishPacked(c.mesh, packed, len(away), c.queue, &c.out.refusals)
-	if failure != nil {
+	if failure = c.late(failure); failure != nil {
 		for _, p := range away {
 			c.refuse(p.tag, failure)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -63,7 +64,7 @@ func (p *Pending) end(failure *native.Failure) {
 // admitted goes on to wait for the receipt.
 func (p *Pending) admitted(started native.Handle) {
 	tag := p.core.tag(p)
-	failure := native.StartedReceipt(started, p.core.queue, tag)
+	failure := p.core.late(native.StartedReceipt(started, p.core.queue, tag))
 	if failure != nil {
 		p.core.untag(tag)
 		p.end(failure)
@@ -83,6 +84,7 @@ func (p *Pending) until(ctx context.Context) bool {
 		return true
 	}
 	p.core.hurry()
+	defer runtime.KeepAlive(p.core.self.Value())
 	waits := p.waits.Load()
 	if waits == nil {
 		made := make(chan struct{})
@@ -181,7 +183,7 @@ func (c *core) event(ctx context.Context, topic string, data any, options []Even
 			option.event(e)
 		}
 	}
-	return e, c.hooks.published(ctx, topic, e)
+	return e, c.published(ctx, topic, e)
 }
 
 // Publish publishes an event and waits until it is kept to the topic's level of durability. data is made by Bytes, Text or JSON; an
@@ -189,6 +191,7 @@ func (c *core) event(ctx context.Context, topic string, data any, options []Even
 //
 // One after the other this takes a round trip each: for many use PublishAsync, or many goroutines.
 func (c *Client) Publish(ctx context.Context, topic string, data any, options ...EventOption) (Receipt, error) {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "publish"); err != nil {
 		return Receipt{}, err
 	}
@@ -223,6 +226,7 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 // of one goroutine are published in order. data is as with Publish. An event that cannot be refused leaves with those behind it, after half a
 // millisecond at the latest, or when somebody waits.
 func (c *Client) PublishAsync(ctx context.Context, topic string, data any, options ...EventOption) (*Pending, error) {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "publish"); err != nil {
 		return nil, err
 	}
@@ -294,7 +298,7 @@ func (c *core) try(p *Pending, room uint32, topic string, what parcel) (*native.
 	if cap(packed) <= keptBytes {
 		*buffer = packed
 	}
-	if failure == nil && len(refused) > 0 {
+	if failure = c.late(failure); failure == nil && len(refused) > 0 {
 		failure = refused[0].Failure
 	}
 	if failure != nil {
@@ -315,7 +319,7 @@ func (c *core) admit(ctx context.Context, p *Pending, topic string, what parcel)
 	operation, failure := native.Admit(c.mesh, topic, packed)(c.queue, p.tag)
 	if failure != nil {
 		c.untag(p.tag)
-		return nil, failed(failure)
+		return nil, c.failed(failure)
 	}
 	select {
 	case <-admits:

@@ -67,7 +67,9 @@ func (c *Client) Request(ctx context.Context, topic string, data any, options ..
 
 // Replies are replies to a request for many, as they come. One goroutine takes them at a time.
 type Replies struct {
-	core   *core
+	core *core
+	// client is not forgotten as long as the program has this.
+	client *Client
 	handle native.Handle
 	over   sync.Once
 	closed atomic.Bool
@@ -86,7 +88,7 @@ func (c *Client) RequestMany(ctx context.Context, topic string, data any, option
 	if err != nil {
 		return nil, err
 	}
-	stream := &Replies{core: c.core, handle: completion.Value}
+	stream := &Replies{core: c.core, client: c, handle: completion.Value}
 	// Only a net.
 	runtime.AddCleanup(stream, func(handle native.Handle) { native.CloseReplies(handle) }, stream.handle)
 	return stream, nil
@@ -94,6 +96,7 @@ func (c *Client) RequestMany(ctx context.Context, topic string, data any, option
 
 // Next waits for the next reply; nil without an error: there are no more.
 func (r *Replies) Next(ctx context.Context) (*Reply, error) {
+	defer runtime.KeepAlive(r)
 	if r.closed.Load() {
 		return nil, nil
 	}
@@ -118,6 +121,7 @@ func (r *Replies) Close() error {
 		r.closed.Store(true)
 		native.CloseReplies(r.handle)
 	})
+	runtime.KeepAlive(r)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package meshwire
 import (
 	"context"
 	"errors"
+	"runtime"
 	"time"
 
 	"github.com/meshwire/meshwire-go/internal/native"
@@ -63,7 +64,7 @@ func (c *Client) Serve(ctx context.Context, topic string, handler RequestHandler
 	}
 	return c.serve(ctx, topic, options, func(ctx context.Context, request native.Handle, r *Request) error {
 		var packed []byte
-		err := safely(c.core, func() error {
+		err := safely(c.core, "handler", func() error {
 			data, err := handler(ctx, r)
 			if err != nil {
 				return err
@@ -74,7 +75,10 @@ func (c *Client) Serve(ctx context.Context, topic string, handler RequestHandler
 		if err != nil {
 			return err
 		}
-		native.AnswerRequest(request, packed)
+		if failure := native.AnswerRequest(request, packed); failure != nil {
+			// The requester is told why there is no reply. Of a request that has ended this is not heard.
+			return c.failed(failure)
+		}
 		return errAnswered
 	})
 }
@@ -88,13 +92,14 @@ func (c *Client) ServeStream(ctx context.Context, topic string, handler StreamHa
 		return invalid("serve", "the handler is nil", nil)
 	}
 	return c.serve(ctx, topic, options, func(ctx context.Context, request native.Handle, r *Request) error {
-		return safely(c.core, func() error { return handler(ctx, r, &ReplySender{c.core, request}) })
+		return safely(c.core, "handler", func() error { return handler(ctx, r, &ReplySender{c.core, request}) })
 	})
 }
 
 func (c *Client) serve(
 	ctx context.Context, topic string, options []ServeOption, answer func(context.Context, native.Handle, *Request) error,
 ) error {
+	defer runtime.KeepAlive(c)
 	if err := c.check(ctx, "serve"); err != nil {
 		return err
 	}
@@ -109,13 +114,13 @@ func (c *Client) serve(
 	}
 	made, failure := native.Serve(c.mesh, topic, said.text())
 	if failure != nil {
-		return failed(failure)
+		return c.failed(failure)
 	}
 	l := &loop{core: c.core, loop: made}
 	return l.run(ctx, func(ctx context.Context, work native.Work) {
 		read, err := pack(native.Works, []native.Handle{work.Request}, nil)
 		if err != nil {
-			native.FailRequest(work.Request, clean(err.Error()))
+			native.FailRequest(work.Request, err.Error())
 			return
 		}
 		r := &Request{}
@@ -127,7 +132,7 @@ func (c *Client) serve(
 			case err == nil:
 				native.EndRequest(work.Request)
 			case err != errAnswered:
-				native.FailRequest(work.Request, clean(err.Error()))
+				native.FailRequest(work.Request, err.Error())
 			}
 		})
 	})

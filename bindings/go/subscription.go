@@ -15,6 +15,8 @@ import (
 type Subscription struct {
 	*stream
 	topic string
+	// client is not forgotten as long as the program has this. A stream, which the client has, has none.
+	client *Client
 }
 
 // stream is a subscription without its safety net.
@@ -74,7 +76,7 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 	c.mu.Lock()
 	c.streams[s] = struct{}{}
 	c.mu.Unlock()
-	sub := &Subscription{s, topic}
+	sub := &Subscription{s, topic, c}
 	// Only a net.
 	runtime.AddCleanup(sub, func(s *stream) { s.end(native.Unsubscribe) }, s)
 	return sub, nil
@@ -94,8 +96,9 @@ func (s *stream) end(how func(native.Handle)) {
 	s.over.Do(func() {
 		s.core.settles.flush()
 		s.claim()
-		how(s.handle)
+		// First: whoever finds the handle gone finds why.
 		close(s.closed)
+		how(s.handle)
 		s.core.mu.Lock()
 		delete(s.core.streams, s)
 		s.core.mu.Unlock()
@@ -147,8 +150,18 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 	}
 }
 
+// take waits for the next delivery, and has the hook see it.
+func (s *Subscription) take(ctx context.Context) (*Delivery, error) {
+	d, err := s.stream.take(ctx)
+	if d != nil {
+		s.core.delivered(d)
+	}
+	return d, err
+}
+
 // Next waits for the next delivery. CLOSED says that the subscription is over.
 func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
+	defer runtime.KeepAlive(s)
 	d, err := s.take(ctx)
 	if d == nil && err == nil {
 		err = &Error{Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: "receive",
@@ -160,6 +173,7 @@ func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 // NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. CLOSED says that the subscription is
 // over.
 func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, error) {
+	defer runtime.KeepAlive(s)
 	if most < 1 {
 		return nil, invalid("receive", "at least one delivery is to be asked for", nil)
 	}
@@ -167,13 +181,24 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 	if err != nil {
 		return nil, err
 	}
-	batch := append(make([]*Delivery, 0, min(most, mostAtOnce)), first)
+	batch := s.fill(append(make([]*Delivery, 0, min(most, mostAtOnce)), first), most)
+	for _, d := range batch[1:] {
+		s.core.delivered(d)
+	}
+	return batch, nil
+}
+
+// fill adds those that are here.
+func (s *stream) fill(batch []*Delivery, most int) []*Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(batch) < most {
 		if s.next >= len(s.here) {
 			// An error waits for who asks next.
-			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.failed != nil || s.next >= len(s.here) {
+			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.ended() {
+				s.failed = nil
+			}
+			if s.failed != nil || s.next >= len(s.here) {
 				break
 			}
 		}
@@ -187,11 +212,10 @@ func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, er
 		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
 			d := &s.here[s.next]
 			s.handed(d)
-			s.core.hooks.delivered(d)
 			batch = append(batch, d)
 		}
 	}
-	return batch, nil
+	return batch
 }
 
 // hand hands out the next one that is here; nil: none is. The lock is held.
@@ -210,7 +234,6 @@ func (s *stream) hand() *Delivery {
 			native.GiveBack([]native.Handle{d.held().Swap(0)})
 			continue
 		}
-		s.core.hooks.delivered(d)
 		return d
 	}
 	return nil
@@ -244,8 +267,16 @@ func (s *stream) more(most int) error {
 		s.handles = make([]native.Handle, max(most, 16))
 	}
 	n, open, failure := native.NextNow(s.handle, s.handles[:most])
-	if n == 0 || !open || failure != nil {
-		return failed(failure)
+	if failure != nil {
+		select {
+		case <-s.closed:
+			return nil
+		default:
+			return s.core.failed(failure)
+		}
+	}
+	if n == 0 || !open {
+		return nil
 	}
 	return s.read(s.handles[:n])
 }
@@ -260,6 +291,18 @@ func (s *stream) read(handles []native.Handle) error {
 	// A little more than these took, so that the next ones fit at once.
 	s.size = size/len(handles)*9/8 + 16
 	return nil
+}
+
+// ended says that the subscription was closed, or its client.
+func (s *stream) ended() bool {
+	select {
+	case <-s.closed:
+		return true
+	case <-s.core.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // take waits for the next delivery; nil without an error: it is over.
@@ -277,15 +320,15 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		if err := early(ctx, "receive"); err != nil {
 			return nil, err
 		}
-		select {
-		case <-s.closed:
+		if s.ended() {
 			return nil, nil
-		case <-s.core.done:
-			return nil, nil
-		default:
 		}
 		s.here, s.next = nil, 0
 		if err := s.more(mostAtOnce); err != nil {
+			// Its handle may have gone meanwhile.
+			if s.ended() {
+				err = nil
+			}
 			return nil, err
 		}
 		if len(s.here) > 0 {
@@ -295,14 +338,10 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		s.core.settles.flush()
 		completion, err := s.core.wait(ctx, native.Next(s.handle, mostAtOnce))
 		if err != nil {
-			select {
-			case <-s.closed:
-				return nil, nil
-			case <-s.core.done:
-				return nil, nil
-			default:
-				return nil, err
+			if s.ended() {
+				err = nil
 			}
+			return nil, err
 		}
 		switch {
 		case completion.Kind == native.Over:

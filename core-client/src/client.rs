@@ -282,7 +282,12 @@ impl Mesh {
     /// # Cancel safety
     /// Events admitted so far are published.
     pub async fn publish_batch<E: Into<TimedEvent>>(&self, topic: &str, events: Vec<E>) -> Vec<Result<Receipt>> {
-        let pending = self.publish_start_all(topic, events).await;
+        Self::batch_receipts(self.publish_start_all(topic, events).await).await
+    }
+
+    /// The receipts of a batch that was started, in order. For bindings.
+    #[doc(hidden)]
+    pub async fn batch_receipts(pending: Vec<Result<PendingReceipt>>) -> Vec<Result<Receipt>> {
         let mut results = Vec::with_capacity(pending.len());
         for (index, started) in pending.into_iter().enumerate() {
             let result = match started {

@@ -31,7 +31,7 @@ func play(ctx context.Context, url, name string, events, all int) error {
 	defer came.Close()
 	for n := range events {
 		id := meshwire.ID(fmt.Sprintf("%s-%d", name, n))
-		said := meshwire.Attribute("language", language)
+		said := meshwire.Extension("language", language)
 		if _, err := mesh.PublishAsync(ctx, "languages", meshwire.JSON(map[string]int{"n": n}), id, meshwire.Type("greeting"), said); err != nil {
 			return err
 		}
@@ -44,7 +44,8 @@ func play(ctx context.Context, url, name string, events, all int) error {
 		if err != nil {
 			return err
 		}
-		received[delivery.Attribute("language")]++
+		from, _ := delivery.Attribute("language")
+		received[from]++
 		if err := delivery.AckConfirmed(ctx); err != nil {
 			return err
 		}

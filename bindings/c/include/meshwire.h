@@ -561,8 +561,11 @@ int mw_request_answer(struct mw_request *of,
 // There are no more replies: frees the request.
 int mw_request_end(struct mw_request *of, struct mw_error **err);
 
-// The handler failed: the requester is told MW_RESPONDER_FAILED with the text, which may be NULL. Frees the request.
-int mw_request_fail(struct mw_request *of, const char *why, struct mw_error **err);
+// The handler failed: the requester is told MW_RESPONDER_FAILED with the text, which may be NULL; what is not UTF-8 in it is
+// replaced. Frees the request.
+int mw_request_fail(struct mw_request *of,
+                    const char *why,
+                    struct mw_error **err);
 
 // The number of an error, one of mw_code; MW_INVALID of what is no mw_error.
 int mw_error_code(const struct mw_error *err);
@@ -708,8 +711,10 @@ int mw_ack(struct mw_delivery *delivery);
 int mw_nack(struct mw_delivery *delivery,
             int64_t delay_ms);
 
-// Never again: the event becomes a dead letter of the group, with the reason (may be NULL). As mw_ack.
-int mw_reject(struct mw_delivery *delivery, const char *reason);
+// Never again: the event becomes a dead letter of the group, with the reason (may be NULL), in which what is not UTF-8 is replaced. As
+// mw_ack.
+int mw_reject(struct mw_delivery *delivery,
+              const char *reason);
 
 // Settles many alike, with one of mw_settle_kind, and frees them. Those that were settled before fail the call with MW_INVALID; the others
 // are settled all the same.
@@ -1249,7 +1254,8 @@ bool mw_job_attribute_at(const struct mw_job *of, size_t index, struct mw_text *
 // As mw_delivery_attribute_at, of a request.
 bool mw_request_attribute_at(const struct mw_request *of, size_t index, struct mw_text **name, struct mw_text **value);
 
-// The handler of a job has ended, with one of mw_handled: frees the job. `why` may be NULL.
+// The handler of a job has ended, with one of mw_handled: frees the job. `why` may be NULL; what is not UTF-8 in it
+// is replaced.
 int mw_job_end(struct mw_job *of, int how, int64_t delay_ms, const char *why, struct mw_error **err);
 
 #ifdef __cplusplus

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::Result;
 
-use crate::border::{done, mw_error, optional};
+use crate::border::{done, mw_error, reason};
 use crate::event::{draft, mw_data, mw_publish_opts};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::values::{Value, look, take};
@@ -72,12 +72,13 @@ pub unsafe extern "C" fn mw_request_end(of: *mut mw_request, err: *mut *mut mw_e
     done("reply", err, || take!(of, "reply", "mw_request", Value::Inquiry(inquiry) => inquiry).end())
 }
 
-/// The handler failed: the requester is told MW_RESPONDER_FAILED with the text, which may be NULL. Frees the request.
+/// The handler failed: the requester is told MW_RESPONDER_FAILED with the text, which may be NULL; what is not UTF-8 in it is
+/// replaced. Frees the request.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_request_fail(of: *mut mw_request, why: *const c_char, err: *mut *mut mw_error) -> c_int {
     done("reply", err, || {
         // SAFETY: a text of the program's.
-        let why = unsafe { optional("reply", "why", why) }?.unwrap_or("the handler failed").to_owned();
+        let why = unsafe { reason(why) }.unwrap_or_else(|| "the handler failed".to_owned());
         take!(of, "reply", "mw_request", Value::Inquiry(inquiry) => inquiry).fail(why)
     })
 }

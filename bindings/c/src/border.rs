@@ -143,6 +143,19 @@ pub(crate) unsafe fn optional<'a>(operation: &'static str, name: &str, text: *co
     text.to_str().map(Some).map_err(|_| invalid(operation, format!("{name} is not UTF-8")))
 }
 
+/// A text of the program's that says why something failed, if it is not NULL: what is not UTF-8 in it is replaced. A program has its reasons
+/// from elsewhere, and what they are of is to end.
+///
+/// # Safety
+/// As [`optional`].
+pub(crate) unsafe fn reason(text: *const c_char) -> Option<String> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: as this function's.
+    Some(unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
 /// A text of the program's that must be there.
 ///
 /// # Safety

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Client, Delivery, InHand, Operation, Parted, Queue, Received, Result, Settle, Together};
 
-use crate::border::{c_text, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet};
+use crate::border::{c_text, check_size, done, invalid, millis, mw_error, mw_text, place, put, quiet};
 use crate::event::mw_data;
 use crate::hooks::{self, mw_settle_kind};
 use crate::message::{Message, attribute, mw_message, nth};
@@ -61,10 +61,8 @@ unsafe fn how(kind: c_int, delay_ms: i64, reason: *const c_char) -> Result<Settl
     Ok(match kind {
         0 => Settle::Ack,
         1 => Settle::Nack(millis(delay_ms)),
-        2 => {
-            // SAFETY: as this function's.
-            Settle::Reject(unsafe { optional("settle", "reason", reason) }?.unwrap_or_default().to_owned())
-        }
+        // SAFETY: as this function's.
+        2 => Settle::Reject(unsafe { crate::border::reason(reason) }.unwrap_or_default()),
         other => return Err(invalid("settle", format!("{other} is no mw_settle_kind to settle with"))),
     })
 }
@@ -184,7 +182,8 @@ pub extern "C" fn mw_nack(delivery: *mut mw_delivery, delay_ms: i64) -> c_int {
     done("settle", std::ptr::null_mut(), || settle(take(delivery, "settle")?, Settle::Nack(millis(delay_ms))))
 }
 
-/// Never again: the event becomes a dead letter of the group, with the reason (may be NULL). As mw_ack.
+/// Never again: the event becomes a dead letter of the group, with the reason (may be NULL), in which what is not UTF-8 is replaced. As
+/// mw_ack.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_reject(delivery: *mut mw_delivery, reason: *const c_char) -> c_int {
     done("settle", std::ptr::null_mut(), || {

@@ -5,7 +5,9 @@ use std::sync::PoisonError;
 
 use meshwire_embed::{Consumer, Handled, Job, Outcome, Responder, Result, Stopper};
 
-use crate::border::{check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run, text};
+use crate::border::{
+    check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, reason, run, text,
+};
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
 use crate::hooks::{self, mw_settle_kind};
@@ -392,7 +394,8 @@ pub unsafe extern "C" fn mw_request_attribute_at(
     })
 }
 
-/// The handler of a job has ended, with one of mw_handled: frees the job. `why` may be NULL.
+/// The handler of a job has ended, with one of mw_handled: frees the job. `why` may be NULL; what is not UTF-8 in it
+/// is replaced.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_job_end(
     of: *mut mw_job,
@@ -403,7 +406,7 @@ pub unsafe extern "C" fn mw_job_end(
 ) -> c_int {
     done("consume", err, || {
         // SAFETY: a text of the program's.
-        let why = unsafe { optional("consume", "why", why) }?.map(str::to_owned);
+        let why = unsafe { reason(why) };
         let handled = match how {
             0 => Handled::Done,
             1 => Handled::Failed(why.unwrap_or_else(|| "the handler failed".to_owned())),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshwire::{Event, Mesh, Receipt, Reply, Result, State, TimedEvent};
+use meshwire::{Event, Mesh, PendingReceipt, Receipt, Reply, Result, State, TimedEvent};
 use meshwire_proto::options::DRAIN_TIMEOUT;
 use tokio::time::{Instant, timeout};
 
@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::consumer::Job;
 use crate::fetched::Fetched;
 use crate::options::Options;
-use crate::publisher::Publisher;
+use crate::publisher::{Held, Publisher};
 use crate::replies::Replies;
 use crate::responder::Inquiry;
 use crate::started::Started;
@@ -123,6 +123,18 @@ pub enum Outcome {
     Ended,
 }
 
+impl From<Vec<Work<Job>>> for Outcome {
+    fn from(jobs: Vec<Work<Job>>) -> Self {
+        Self::Jobs(jobs)
+    }
+}
+
+impl From<Vec<Work<Inquiry>>> for Outcome {
+    fn from(inquiries: Vec<Work<Inquiry>>) -> Self {
+        Self::Inquiries(inquiries)
+    }
+}
+
 impl Ask {
     /// The name of the call, as errors have it.
     #[must_use]
@@ -140,6 +152,11 @@ impl Ask {
         }
     }
 
+    /// Whether it publishes, in its turn among the publishes of the client.
+    pub(crate) const fn publishes(&self) -> bool {
+        matches!(self, Self::PublishStart { .. } | Self::PublishBatch { .. })
+    }
+
     /// Whether bytes may have left when it is cancelled.
     pub(crate) fn leaves(&self) -> bool {
         match self {
@@ -149,16 +166,28 @@ impl Ask {
         }
     }
 
-    pub(crate) async fn carry_out(self, client: Client, mesh: Mesh, publisher: Arc<Publisher>) -> Result<Outcome> {
+    /// `turn` is that of one that publishes.
+    pub(crate) async fn carry_out(
+        self,
+        client: Client,
+        mesh: Mesh,
+        publisher: Arc<Publisher>,
+        mut turn: Option<Held>,
+    ) -> Result<Outcome> {
+        if let Some(turn) = &mut turn {
+            turn.reached().await;
+        }
         match self {
             Self::PublishStart { topic, event } => {
-                // What waits for room was begun before.
-                publisher.admitted().await;
-                mesh.publish_start(&topic, *event).await.map(|pending| Outcome::Started(Started::new(client, pending)))
+                let started = mesh.publish_start(&topic, *event).await;
+                drop(turn);
+                started.map(|pending| Outcome::Started(Started::new(client, pending)))
             }
             Self::PublishBatch { topic, events } => {
-                publisher.admitted().await;
-                Ok(Outcome::Receipts(publish_batch(&mesh, &topic, events).await))
+                let batch = begin_batch(&mesh, &topic, events).await;
+                // The next ones need not wait for receipts.
+                drop(turn);
+                Ok(Outcome::Receipts(Mesh::batch_receipts(batch).await))
             }
             Self::Flush => {
                 publisher.admitted().await;
@@ -197,7 +226,8 @@ impl Ask {
     }
 }
 
-async fn publish_batch(mesh: &Mesh, topic: &str, drafts: Vec<Result<TimedEvent>>) -> Vec<Result<Receipt>> {
+/// Admits the events of a batch; one that is no event has failed alone.
+async fn begin_batch(mesh: &Mesh, topic: &str, drafts: Vec<Result<TimedEvent>>) -> Vec<Result<PendingReceipt>> {
     let (mut events, mut failed) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
     for draft in drafts {
         match draft {
@@ -208,9 +238,6 @@ async fn publish_batch(mesh: &Mesh, topic: &str, drafts: Vec<Result<TimedEvent>>
             Err(error) => failed.push(Some(Err(error))),
         }
     }
-    if failed.iter().all(Option::is_none) {
-        return mesh.publish_batch(topic, events).await;
-    }
-    let mut receipts = mesh.publish_batch(topic, events).await.into_iter();
-    failed.into_iter().filter_map(|failed| failed.or_else(|| receipts.next())).collect()
+    let mut started = mesh.publish_start_all(topic, events).await.into_iter();
+    failed.into_iter().filter_map(|failed| failed.or_else(|| started.next())).collect()
 }

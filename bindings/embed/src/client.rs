@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
 use std::time::Duration;
 
 use meshwire::{Error, ErrorKind, Mesh, Receipt, Result, State, Stats, TimedEvent};
@@ -73,20 +74,37 @@ impl Open {
     /// Gives publishes without a receipt this time, until `done` with all that were admitted. Nothing if there are none.
     fn give_time<T>(&self, time: Duration, done: impl Future<Output = T>) {
         if self.pending() > 0 && Handle::try_current().is_err() {
-            let all = async {
-                self.publisher.admitted().await;
-                done.await
-            };
-            // A timer is made inside the runtime.
-            let _ = self.running.handle().block_on(async { timeout(time, all).await });
+            give_time(self.running.handle(), &self.publisher, time, done);
         }
     }
+
+    /// The same on a thread of its own, with [`LINGER`]: a thread of the runtime must not wait.
+    fn give_time_elsewhere(&self) {
+        // Without it the runtime would end under them.
+        let Ok(running) = Running::begin("close") else { return };
+        let (mesh, publisher) = (self.mesh.clone(), Arc::clone(&self.publisher));
+        let linger = move || give_time(running.handle(), &publisher, LINGER, mesh.drain(LINGER));
+        // The system has no thread: then they have no time.
+        let _ = thread::Builder::new().name("meshwire-end".to_owned()).spawn(linger);
+    }
+}
+
+fn give_time<T>(on: &Handle, publisher: &Publisher, time: Duration, done: impl Future<Output = T>) {
+    let all = async {
+        publisher.admitted().await;
+        done.await
+    };
+    // A timer is made inside the runtime.
+    let _ = on.block_on(async { timeout(time, all).await });
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
         // Without it the runtime would end under them, if this is the last client.
         self.give_time(LINGER, self.mesh.drain(LINGER));
+        if self.pending() > 0 && Handle::try_current().is_ok() {
+            self.give_time_elsewhere();
+        }
     }
 }
 
@@ -170,7 +188,9 @@ impl Client {
 
     fn carry_out(&self, ask: Ask) -> Result<impl Future<Output = Result<Outcome>> + Send + use<>> {
         let open = self.0.get(ask.operation())?;
-        Ok(ask.carry_out(self.clone(), open.mesh.clone(), Arc::clone(&open.publisher)))
+        // Taken now: what is begun behind it is published behind it.
+        let turn = ask.publishes().then(|| open.publisher.hold((&open.mesh, open.running.handle())));
+        Ok(ask.carry_out(self.clone(), open.mesh.clone(), Arc::clone(&open.publisher), turn))
     }
 
     /// Begins to publish an event, on this thread if there is room for it: comes to an [`Outcome::Receipt`]. Those of one thread are

@@ -1,34 +1,20 @@
 //! Events for a handler of the host.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use meshwire::{EventView, Mesh, Position, Result, Settlement, UnixMillis};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::ask::Outcome;
-use crate::batches::Batches;
 use crate::client::Client;
+use crate::held::Held;
 use crate::local::Local;
-use crate::operation::Operation;
 use crate::options::Options;
-use crate::queue::Queue;
-use crate::stopper::{Of, Stopper};
+use crate::stopper::Stop;
 use crate::work::{Readable, Works, Workshop};
 
-/// A [`meshwire::Consume`] that runs, and asks the host to handle its events. Clones are the same one.
-///
-/// [`Consumer::stop`] ends it in good order; when the last clone is dropped before, what handlers have begun has failed.
-#[derive(Clone, Debug)]
-pub struct Consumer(Arc<Local<Held>>);
-
-#[derive(Debug)]
-pub(crate) struct Held {
-    jobs: Batches<Works<Job>>,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
-    client: Client,
-}
+/// A [`meshwire::Consume`] that runs, and asks the host to handle its events.
+pub type Consumer = Held<Job>;
 
 /// One event for a handler: read it, and say how the handler ended. Dropped, the handler has failed.
 #[derive(Debug)]
@@ -69,21 +55,11 @@ impl From<Handled> for Result<Settlement, String> {
     }
 }
 
-impl Held {
-    pub(crate) fn stop(&self) {
-        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
-
-impl Consumer {
+impl Held<Job> {
     /// # Errors
     /// `INVALID`: the options.
     pub(crate) fn begin(client: Client, (mesh, on): (&Mesh, &Handle), topic: &str, options: &Options) -> Result<Self> {
-        let (stop, stopped) = oneshot::channel();
-        let stopped = async {
-            // An error means that the host has closed it.
-            let _ = stopped.await;
-        };
+        let (stop, stopped) = Stop::new("consume");
         let (consume, concurrency) = options.consume(mesh, topic)?;
         let consume = consume.until(stopped);
         let of = client.clone();
@@ -91,47 +67,7 @@ impl Consumer {
             // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
             consume.run(async move |delivery: &meshwire::Delivery| handle((&shop, &of), delivery).await).await
         });
-        let held = Held { jobs: Batches::new(works), stop: Mutex::new(Some(stop)), client };
-        Ok(Self(Arc::new(Local::new(held))))
-    }
-
-    /// Begins to ask for up to `most` pieces of work, as [`Subscription::begin_next`](crate::Subscription::begin_next) does: comes to
-    /// [`Outcome::Jobs`], or to [`Outcome::Ended`] when it was stopped and all handlers have ended.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn begin_next(&self, most: usize, wait: Option<Duration>, queue: &Queue, tag: u64) -> Result<Operation> {
-        let this = self.clone();
-        let call = async move { this.next(most, wait).await };
-        self.0.get("consume")?.client.begin_call(("consume", false), call, queue, tag)
-    }
-
-    /// The same, and waits for it.
-    ///
-    /// # Errors
-    /// Why it ended; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
-    pub fn next_batch(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
-        self.0.get("consume")?.client.wait_call("consume", self.next(most, wait))
-    }
-
-    /// Takes no more events; handlers that have begun may end, and the rest is given back. Again is nothing.
-    ///
-    /// # Errors
-    /// `CLOSED` in a child of `fork`.
-    pub fn stop(&self) -> Result<()> {
-        self.0.get("consume")?.stop();
-        Ok(())
-    }
-
-    /// What stops it, and does not keep it.
-    #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        Stopper(Of::Consumer(Arc::downgrade(&self.0)))
-    }
-
-    async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
-        let batch = self.0.get("consume")?.jobs.next("consume", most, wait).await?;
-        Ok(batch.map_or(Outcome::Ended, Outcome::Jobs))
+        Ok(Self::new(client, stop, works, concurrency))
     }
 }
 

@@ -8,7 +8,7 @@
 //! - [`Draft`]: an event put together attribute by attribute; [`Client::begin_publish`] publishes it on the host's own thread;
 //! - [`Subscription`]: deliveries, asked for in batches; [`Delivery`]: one of them, settled without waiting; [`Replies`]: those to a
 //!   request, likewise;
-//! - [`Consumer`] and [`Responder`]: [`Work`] for handlers of the host, likewise;
+//! - [`Consumer`] and [`Responder`]: [`Work`] for handlers of the host, likewise, [`Held`] until it is stopped;
 //! - [`keep_logs`] and [`take_logs`]: what the client logs;
 //! - [`Handles`]: numbers that stand for values, for hosts that cannot hold these;
 //! - [`Queue`]: completions, bounded; [`Operation`]: a call on its way, to be cancelled;
@@ -30,6 +30,7 @@ mod delivery;
 mod draft;
 mod fetched;
 mod handles;
+mod held;
 mod in_hand;
 mod local;
 mod logs;
@@ -59,6 +60,7 @@ pub use delivery::{Delivery, Settle};
 pub use draft::Draft;
 pub use fetched::Fetched;
 pub use handles::Handles;
+pub use held::Held;
 pub use in_hand::{InHand, Together};
 #[cfg(unix)]
 pub use logs::logs_descriptor;

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use meshwire::{Error, ErrorKind, Result};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as SpanRecord};
-use tracing::{Event, Metadata, Subscriber, subscriber};
+use tracing::subscriber::{self, Interest};
+use tracing::{Event, Metadata, Subscriber};
 
 #[cfg(unix)]
 use crate::bell::Bell;
@@ -195,6 +196,12 @@ impl From<&tracing::Level> for Level {
 }
 
 impl Subscriber for Keeper {
+    // Nothing is remembered of a place in the code: a child of `fork` may ask for more than its parent did.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        let ours = metadata.is_event() && metadata.target().starts_with("meshwire");
+        if ours { Interest::sometimes() } else { Interest::never() }
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let ours = metadata.target().starts_with("meshwire");
         metadata.is_event() && ours && Level::from(metadata.level()) as u8 >= LEAST.load(Ordering::Relaxed)

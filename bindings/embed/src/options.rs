@@ -99,8 +99,12 @@ impl FromStr for Options {
         let read = |pair: &str| match pair.split_once('=') {
             Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
             None => {
-                let shown: String = pair.chars().take(60).collect();
-                let text = format!("{shown:?} is no option: write name=value, with ; or a new line between them");
+                // Not shown: it may be a part of a token that has a ; in it.
+                let text = if between == ';' {
+                    "an option has no =: write name=value, with ; between them, or a new line if a value has a ; in it"
+                } else {
+                    "a line has no =: write name=value, an option a line"
+                };
                 Err(Error::of_host(ErrorKind::Invalid, "options", text))
             }
         };

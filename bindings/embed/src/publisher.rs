@@ -45,6 +45,23 @@ enum Turn {
     Publish(Late),
     /// Somebody waits until what is before it was admitted.
     Mark(oneshot::Sender<()>),
+    /// So does this one, and what is behind it waits until it is dropped.
+    Held(oneshot::Sender<()>, oneshot::Receiver<()>),
+}
+
+/// The turn of a publish of another form, from when it was begun. Dropped, the next one has its turn.
+#[derive(Debug)]
+pub(crate) struct Held {
+    reached: oneshot::Receiver<()>,
+    _release: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Waits for it.
+    pub(crate) async fn reached(&mut self) {
+        // An error means that the runtime ends.
+        let _ = (&mut self.reached).await;
+    }
 }
 
 #[derive(Debug)]
@@ -102,17 +119,25 @@ impl Publisher {
             Ok(Ok(pending)) => place.into_ticket().told(pending),
             Ok(Err(event)) => {
                 let (topic, ticket, since) = (topic.to_owned(), place.into_ticket(), Instant::now());
-                self.queue_up((mesh, on), Late { topic, event, ticket, since, timed: room == Room::Wait });
+                let late = Late { topic, event, ticket, since, timed: room == Room::Wait };
+                self.queue_up((mesh, on), Turn::Publish(late));
             }
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    fn queue_up(self: &Arc<Self>, (mesh, on): (&Mesh, &Handle), late: Late) {
+    /// A turn behind all that was begun.
+    pub(crate) fn hold(self: &Arc<Self>, of: (&Mesh, &Handle)) -> Held {
+        let ((reach, reached), (release, released)) = (oneshot::channel(), oneshot::channel());
+        self.queue_up(of, Turn::Held(reach, released));
+        Held { reached, _release: release }
+    }
+
+    fn queue_up(self: &Arc<Self>, (mesh, on): (&Mesh, &Handle), turn: Turn) {
         let mut backlog = self.backlog();
         self.late.fetch_add(1, Ordering::AcqRel);
-        backlog.waiting.push_back(Turn::Publish(late));
+        backlog.waiting.push_back(turn);
         if !backlog.tended {
             backlog.tended = true;
             on.spawn(Arc::clone(self).tend(mesh.clone()));
@@ -134,6 +159,12 @@ impl Publisher {
                 Some(Turn::Mark(reached)) => drop(reached.send(())),
                 Some(Turn::Publish(late)) => {
                     publish(&mesh, late).await;
+                    self.late.fetch_sub(1, Ordering::AcqRel);
+                }
+                Some(Turn::Held(reach, released)) => {
+                    // Errors mean that its call is over, or that it has been admitted: either is what is waited for.
+                    let _ = reach.send(());
+                    let _ = released.await;
                     self.late.fetch_sub(1, Ordering::AcqRel);
                 }
             }

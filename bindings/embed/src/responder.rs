@@ -1,6 +1,5 @@
 //! Requests for a handler of the host.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use meshwire::{Error, ErrorKind, Event, EventView, Mesh, ReplySender, Request, Result};
@@ -9,28 +8,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::ask::Outcome;
-use crate::batches::Batches;
 use crate::client::Client;
+use crate::held::Held;
 use crate::local::Local;
 use crate::operation::Operation;
 use crate::options::Options;
 use crate::queue::Queue;
-use crate::stopper::{Of, Stopper};
+use crate::stopper::Stop;
 use crate::work::{Readable, Works, Workshop};
 
-/// A [`meshwire::Serve`] that runs, and asks the host to answer its requests. Clones are the same one.
-///
-/// [`Responder::stop`] ends it in good order; when the last clone is dropped before, requests that handlers have begun are answered
-/// `RESPONDER_LOST`.
-#[derive(Clone, Debug)]
-pub struct Responder(Arc<Local<Held>>);
-
-#[derive(Debug)]
-pub(crate) struct Held {
-    inquiries: Batches<Works<Inquiry>>,
-    stop: Mutex<Option<oneshot::Sender<()>>>,
-    client: Client,
-}
+/// A [`meshwire::Serve`] that runs, and asks the host to answer its requests.
+pub type Responder = Held<Inquiry>;
 
 /// One request for a handler: read it, and reply. Dropped, its handler has failed.
 #[derive(Debug)]
@@ -53,21 +41,11 @@ enum Said {
     End(Result<(), String>),
 }
 
-impl Held {
-    pub(crate) fn stop(&self) {
-        drop(self.stop.lock().unwrap_or_else(PoisonError::into_inner).take());
-    }
-}
-
-impl Responder {
+impl Held<Inquiry> {
     /// # Errors
     /// `INVALID`: the options.
     pub(crate) fn begin(client: Client, (mesh, on): (&Mesh, &Handle), topic: &str, options: &Options) -> Result<Self> {
-        let (stop, stopped) = oneshot::channel();
-        let stopped = async {
-            // An error means that the host has closed it.
-            let _ = stopped.await;
-        };
+        let (stop, stopped) = Stop::new("serve");
         let (serve, concurrency) = options.serve(mesh, topic)?;
         let serve = serve.until(stopped);
         let of = client.clone();
@@ -77,47 +55,7 @@ impl Responder {
                 async move |request: &Request, replies: &ReplySender| handle((&shop, &of), request, replies).await;
             serve.run_stream(handler).await
         });
-        let held = Held { inquiries: Batches::new(works), stop: Mutex::new(Some(stop)), client };
-        Ok(Self(Arc::new(Local::new(held))))
-    }
-
-    /// Begins to ask for up to `most` pieces of work, as [`Subscription::begin_next`](crate::Subscription::begin_next) does: comes to
-    /// [`Outcome::Inquiries`], or to [`Outcome::Ended`] when it was stopped and all handlers have ended.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn begin_next(&self, most: usize, wait: Option<Duration>, queue: &Queue, tag: u64) -> Result<Operation> {
-        let this = self.clone();
-        let call = async move { this.next(most, wait).await };
-        self.0.get("serve")?.client.begin_call(("serve", false), call, queue, tag)
-    }
-
-    /// The same, and waits for it.
-    ///
-    /// # Errors
-    /// Why it ended; `CLOSED` in a child of `fork`, `INVALID` on a thread of an asynchronous runtime.
-    pub fn next_batch(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
-        self.0.get("serve")?.client.wait_call("serve", self.next(most, wait))
-    }
-
-    /// Takes no more requests; handlers that have begun may end. Again is nothing.
-    ///
-    /// # Errors
-    /// `CLOSED` in a child of `fork`.
-    pub fn stop(&self) -> Result<()> {
-        self.0.get("serve")?.stop();
-        Ok(())
-    }
-
-    /// What stops it, and does not keep it.
-    #[must_use]
-    pub fn stopper(&self) -> Stopper {
-        Stopper(Of::Responder(Arc::downgrade(&self.0)))
-    }
-
-    async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
-        let batch = self.0.get("serve")?.inquiries.next("serve", most, wait).await?;
-        Ok(batch.map_or(Outcome::Ended, Outcome::Inquiries))
+        Ok(Self::new(client, stop, works, concurrency))
     }
 }
 

@@ -1,46 +1,58 @@
 //! Stops what consumes or serves, from anywhere.
 
-use std::sync::Weak;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use meshwire::Result;
+use tokio::sync::oneshot;
 
 use crate::local::Local;
-use crate::{consumer, responder};
+
+/// What a consume or serve, the call of that name, is stopped with.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    operation: &'static str,
+    stop: Local<Mutex<Option<oneshot::Sender<()>>>>,
+}
+
+impl Stop {
+    /// It, and what ends when it is used.
+    pub(crate) fn new(operation: &'static str) -> (Arc<Self>, impl Future<Output = ()> + Send + 'static) {
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            // An error means that it was used, or the host has closed it.
+            let _ = stopped.await;
+        };
+        (Arc::new(Self { operation, stop: Local::new(Mutex::new(Some(stop))) }), stopped)
+    }
+
+    pub(crate) const fn operation(&self) -> &'static str {
+        self.operation
+    }
+
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub(crate) fn stop(&self) -> Result<()> {
+        drop(self.stop.get(self.operation)?.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(())
+    }
+}
 
 /// Stops a [`Consumer`](crate::Consumer) or [`Responder`](crate::Responder) while there is one, and does not keep it.
 #[derive(Clone, Debug)]
-pub struct Stopper(pub(crate) Of);
-
-#[derive(Clone, Debug)]
-pub(crate) enum Of {
-    Consumer(Weak<Local<consumer::Held>>),
-    Responder(Weak<Local<responder::Held>>),
-}
+pub struct Stopper(pub(crate) Weak<Stop>);
 
 impl Stopper {
-    /// As [`Consumer::stop`](crate::Consumer::stop). Nothing where it is gone.
+    /// As [`Held::stop`](crate::Held::stop). Nothing where it is gone.
     ///
     /// # Errors
     /// `CLOSED` in a child of `fork`.
     pub fn stop(&self) -> Result<()> {
-        match &self.0 {
-            Of::Consumer(consumer) => match consumer.upgrade() {
-                Some(held) => held.get("consume").map(consumer::Held::stop),
-                None => Ok(()),
-            },
-            Of::Responder(responder) => match responder.upgrade() {
-                Some(held) => held.get("serve").map(responder::Held::stop),
-                None => Ok(()),
-            },
-        }
+        self.0.upgrade().map_or(Ok(()), |stop| stop.stop())
     }
 
     /// Whether what it stops is gone.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        match &self.0 {
-            Of::Consumer(consumer) => consumer.strong_count() == 0,
-            Of::Responder(responder) => responder.strong_count() == 0,
-        }
+        self.0.strong_count() == 0
     }
 }

@@ -154,6 +154,12 @@ func TestARequestGetsItsReplyOrWhyThereIsNone(t *testing.T) {
 			return meshwire.Event{Type: "quote.given", Data: meshwire.JSON(42)}, nil
 		case "bad":
 			return make(chan int), nil
+		case "no text":
+			return "\xff", nil
+		case "no event":
+			return meshwire.Event{Type: "a\x00b", Data: meshwire.Text("x")}, nil
+		case "large":
+			return make([]byte, 64<<20), nil
 		}
 		return "echo " + r.Text(), nil
 	})
@@ -166,8 +172,8 @@ func TestARequestGetsItsReplyOrWhyThereIsNone(t *testing.T) {
 	if fine(t, reply.JSON(&price)); price != 42 || reply.Type != "quote.given" {
 		t.Errorf("%+v", reply)
 	}
-	for _, text := range []string{"fail", "panic", "bad"} {
-		if _, err := mesh.Request(ctx, to, text); !errors.Is(err, meshwire.ErrResponderFailed) {
+	for _, text := range []string{"fail", "panic", "bad", "no text", "no event", "large"} {
+		if _, err := mesh.Request(ctx, to, text, meshwire.RequestTimeout(10*time.Second)); !errors.Is(err, meshwire.ErrResponderFailed) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

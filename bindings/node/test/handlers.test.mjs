@@ -99,6 +99,41 @@ test("consume ends with why the gateway refused it, and with its client", async 
   await closing;
 });
 
+test("a handler that awaits the end of its own client is told so at once, and the client ends behind it", async (t) => {
+  const { client } = await room(t);
+  const refused = (mesh) => async () => {
+    await after(1);
+    for (const end of ["drain", "close"]) {
+      const ends = mesh[end]();
+      await assert.rejects(ends, (error) => coded("INVALID", { operation: end })(error) && /wait for itself/.test(error.message));
+      await assert.rejects(Promise.all([ends]), coded("INVALID"));
+    }
+  };
+  const ways = [
+    (mesh) => ({ then: (done, failed) => refused(mesh)().then(done, failed) }),
+    (mesh) => mesh.close(),
+    async (mesh) => mesh.close(),
+    async (mesh) => { await mesh.close(); },
+    async (mesh) => { await (await client()).close(); await refused(mesh)(); },
+  ];
+  for (const [n, way] of ways.entries()) {
+    const mesh = await client();
+    await mesh.publish(`orders-${n}`, "x");
+    await mesh.consume(`orders-${n}`, { group: "g" }, () => way(mesh));
+    await mesh.close();
+    assert.equal(mesh.state, "closed");
+    const serves = await client();
+    const served = serves.serve(`orders-${n}`, () => way(serves));
+    const asks = await client();
+    while (true) {
+      const why = await asks.request(`orders-${n}`, "x").then(() => "answered", (error) => error.code);
+      if (why !== "NO_RESPONDERS") break;
+    }
+    await served;
+    await serves.close();
+  }
+});
+
 test("a request is answered by what its handler returns, in every form", async (t) => {
   const { mesh } = await room(t);
   const stop = new AbortController();

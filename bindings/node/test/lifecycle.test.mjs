@@ -118,7 +118,9 @@ test("hooks see every publish, delivery and settle, and may change or refuse an 
   await mesh.publishStart("orders", "b");
   const [one, no] = await mesh.publishBatch("orders", ["c", "no"]);
   assert.ok(one.ok && no.error.code === "INVALID");
-  await assert.rejects(mesh.publish("orders", "no"), (error) => coded("INVALID")(error) && error.cause.message === "not this one");
+  for (const publish of ["publish", "publishStart"]) {
+    await assert.rejects(mesh[publish]("orders", "no"), (error) => coded("INVALID", { operation: "publish" })(error) && error.cause.message === "not this one");
+  }
   const orders = await mesh.subscribe("orders", { group: "g" });
   const [a, b, c] = await take(orders, 3);
   assert.deepEqual([a, b, c].map((d) => d.attributes.traceparent), Array(3).fill("00-orders"));

@@ -84,6 +84,48 @@ test("an event that is wrong is a typed error, and the others go on", async (t) 
   assert.equal((await mesh.publish("orders", "fine")).position, "1");
 });
 
+test("code of the program that runs while an event is read may publish, settle and fail", async (t) => {
+  const { mesh } = await room(t);
+  await mesh.publishBatch("acked", ["a", "b"]);
+  const acked = await take(await mesh.subscribe("acked", { group: "g" }), 2);
+  const inner = [];
+  const publish = (text) => inner.push(mesh.publish("inner", text));
+  const sends = () => (inner.push(mesh.flush()), acked.pop().ack());
+  const said = {
+    get subject() {
+      publish("by an option");
+      return "s";
+    },
+    attributes: {
+      get note() {
+        publish("by an attribute");
+        sends();
+        return "n";
+      },
+    },
+  };
+  const outer = [
+    mesh.publish("outer", "first"),
+    mesh.publish("outer", { toJSON: () => (publish("by the data"), sends(), { a: 1 }) }),
+    mesh.publish("outer", "said", said),
+    mesh.publish("outer", { toJSON: () => mesh.publish("outer", { toJSON: () => 5 }) && 6 }),
+  ];
+  const refuses = (more) => assert.rejects(mesh.publish("outer", "x", more), coded("INVALID"));
+  const wrong = () => (publish("by what fails"), "text of it");
+  await refuses({ attributes: { bad: { toString: wrong } } });
+  await refuses({ get subject() { throw wrong(); } });
+  await assert.rejects(mesh.publish("outer", { toJSON: () => { throw new Error(wrong()); } }), coded("INVALID"));
+  assert.deepEqual((await Promise.all(outer)).map((receipt) => receipt.position), ["1", "2", "3", "5"]);
+  await Promise.all(inner);
+  const came = await take(await mesh.subscribe("outer", { group: "g" }), 5);
+  assert.deepEqual(came.map((one) => one.text()), ["first", '{"a":1}', "said", "5", "6"]);
+  assert.deepEqual([came[2].subject, came[2].attributes.note], ["s", "n"]);
+  const others = await take(await mesh.subscribe("inner", { group: "g" }), 6);
+  const texts = ["by the data", "by an option", "by an attribute", ...Array(3).fill("by what fails")];
+  assert.deepEqual(others.map((one) => one.text()), texts);
+  assert.equal((await mesh.groups.get("acked", "g")).lag, 0);
+});
+
 test("a batch has one result for each event, in order, and never fails for one of them", async (t) => {
   const { mesh } = await room(t);
   const results = await mesh.publishBatch("orders", ["a", { b: 1n }, event("c", { id: "c" }), new Uint8Array(9 << 20), "e"]);

@@ -1,7 +1,7 @@
 //! A client as Python's API holds it: each verb begun, or waited for.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use meshwire_embed::{Ask, Draft, Options, Queue, Result, Room, State};
@@ -18,15 +18,19 @@ use crate::wait::{self, Cancel};
 
 type Words = HashMap<String, String>;
 
-/// A client.
-#[pyclass(module = "meshwire._native", weakref)]
+/// A client. Many threads may call it, also while one of them closes it.
+#[pyclass(frozen, module = "meshwire._native", weakref)]
 pub(crate) struct Client {
-    /// `None`: it was closed.
-    client: Option<meshwire_embed::Client>,
+    /// Never held where something waits, or where Python may run.
+    client: Mutex<Held>,
     home: Home,
     failures: Arc<Failures>,
+}
+
+enum Held {
+    Open(meshwire_embed::Client),
     /// Its counts when it was closed.
-    last: String,
+    Closed(String),
 }
 
 fn home(pump: &Bound<'_, Pump>, sync: bool, on_settle: Option<Py<PyAny>>) -> Home {
@@ -62,20 +66,36 @@ pub(crate) fn connect_sync(
 
 impl Client {
     pub(crate) fn new(client: meshwire_embed::Client, home: Home) -> Self {
-        Self { client: Some(client), home, failures: Arc::default(), last: String::new() }
+        Self { client: Mutex::new(Held::Open(client)), home, failures: Arc::default() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn open(&self, operation: &'static str) -> Result<meshwire_embed::Client> {
-        self.client.clone().ok_or_else(|| closed(operation))
+        match &*self.held() {
+            Held::Open(client) => Ok(client.clone()),
+            Held::Closed(_) => Err(closed(operation)),
+        }
+    }
+
+    /// Takes the client out, for whoever ends it; `None`: another has.
+    fn taken(&self) -> Option<meshwire_embed::Client> {
+        let mut held = self.held();
+        let Held::Open(client) = &*held else { return None };
+        let last = client.stats_json().unwrap_or_default();
+        match std::mem::replace(&mut *held, Held::Closed(last)) {
+            Held::Open(client) => Some(client),
+            Held::Closed(_) => None,
+        }
     }
 
     /// Begins what is asked, or does it on this thread if the client waits.
     fn ask(slf: &Bound<'_, Self>, ask: Ask) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let (client, home) = {
-            let this = slf.borrow();
-            (this.open(ask.operation()).raise(py)?, this.home.clone())
-        };
+        let this = slf.get();
+        let (client, home) = (this.open(ask.operation()).raise(py)?, this.home.clone());
         if home.0.sync {
             let outcome = wait::call(py, |queue| client.begin(ask, queue, 0).map(Cancel::By), |_, _| {})?;
             return object(py, outcome, &home);
@@ -100,12 +120,9 @@ impl Client {
     ) -> PyResult<Py<Pending>> {
         let py = slf.py();
         let event = timed(py, value, said)?;
-        let (client, pump, of) = {
-            let this = slf.borrow();
-            let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
-            (this.open("publish"), Arc::clone(&this.home.0.pump), of)
-        };
-        let client = client.raise(py)?;
+        let this = slf.get();
+        let (client, pump) = (this.open("publish").raise(py)?, &this.home.0.pump);
+        let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
         let room = if wait { Room::Wait } else { Room::Now };
         pump.begin(py, of, |queue, tag| client.begin_publish(topic, event, room, queue, tag).map(|()| None))
     }
@@ -119,28 +136,25 @@ impl Client {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let event = timed(py, value, said)?;
-        let (client, home) = {
-            let this = slf.borrow();
-            (this.open("publish").raise(py)?, this.home.clone())
-        };
+        let this = slf.get();
+        let client = this.open("publish").raise(py)?;
         let cancel = |queue: &Queue| drop(client.cancel_publish(queue, 0));
         let begin = |queue: &Queue| {
             client.begin_publish(topic, event, Room::Wait, queue, 0)?;
             Ok(Cancel::Call(&cancel))
         };
         let outcome = wait::call(py, begin, |_, _| {})?;
-        object(py, outcome, &home)
+        object(py, outcome, &this.home)
     }
 
     /// Calls back a publish that waits for room; `False`: it has left.
     fn cancel_publish(&self, py: Python<'_>, pending: &Bound<'_, Pending>) -> PyResult<bool> {
         let pending = pending.borrow();
-        match &self.client {
-            Some(client) if !pending.is_done() => {
-                client.cancel_publish(&self.home.0.pump.queue, pending.tag()).raise(py)
-            }
+        let cancelled = match &*self.held() {
+            Held::Open(client) if !pending.is_done() => client.cancel_publish(&self.home.0.pump.queue, pending.tag()),
             _ => Ok(false),
-        }
+        };
+        cancelled.raise(py)
     }
 
     /// Publishes an event: comes to a pending when it was admitted, and is in the offline file if there is one.
@@ -170,11 +184,11 @@ impl Client {
         Self::ask(slf, Ask::Flush)
     }
 
-    /// Pendings that failed since the last time, and that nobody has seen.
-    fn failures<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let failures = self.failures.take();
+    /// Pendings that failed since the last time, and that nobody has seen, and how many more failed.
+    fn failures<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, usize)> {
+        let (failures, untold) = self.failures.take();
         let unseen = failures.into_iter().filter(|pending| !pending.borrow(py).is_seen());
-        PyList::new(py, unseen.collect::<Vec<_>>())
+        Ok((PyList::new(py, unseen.collect::<Vec<_>>())?, untold))
     }
 
     fn connected(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
@@ -225,16 +239,18 @@ impl Client {
         Self::ask(slf, Ask::RequestStream { topic, event, options: words(options) })
     }
 
-    /// Begins to consume: a stream of jobs.
-    fn consume(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<Py<PyAny>> {
+    /// Begins to consume: a stream of jobs, and how many handlers may run at once.
+    fn consume(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<(Py<PyAny>, u64)> {
         let consumer = self.open("consume").and_then(|client| client.consume(topic, &words(options))).raise(py)?;
-        Stream::make(py, Source::Consumer(consumer), self.home.clone())
+        let concurrency = consumer.concurrency().raise(py)?;
+        Ok((Stream::make(py, Source::Consumer(consumer), self.home.clone())?, concurrency))
     }
 
-    /// Begins to serve: a stream of requests.
-    fn serve(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<Py<PyAny>> {
+    /// Begins to serve: a stream of requests, and how many handlers may run at once.
+    fn serve(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<(Py<PyAny>, u64)> {
         let responder = self.open("serve").and_then(|client| client.serve(topic, &words(options))).raise(py)?;
-        Stream::make(py, Source::Responder(responder), self.home.clone())
+        let concurrency = responder.concurrency().raise(py)?;
+        Ok((Stream::make(py, Source::Responder(responder), self.home.clone())?, concurrency))
     }
 
     /// Administration: comes to the answer as JSON.
@@ -250,37 +266,41 @@ impl Client {
 
     #[getter]
     fn state(&self, py: Python<'_>) -> PyResult<&'static str> {
-        match &self.client {
-            Some(client) => client.state().map(State::name).raise(py),
-            None => Ok(State::Closed.name()),
-        }
+        let state = match &*self.held() {
+            Held::Open(client) => client.state(),
+            Held::Closed(_) => Ok(State::Closed),
+        };
+        state.map(State::name).raise(py)
     }
 
     /// Counts, as a JSON object.
     fn stats(&self, py: Python<'_>) -> PyResult<String> {
-        match &self.client {
-            Some(client) => client.stats_json().raise(py),
-            None => Ok(self.last.clone()),
-        }
+        let stats = match &*self.held() {
+            Held::Open(client) => client.stats_json(),
+            Held::Closed(last) => Ok(last.clone()),
+        };
+        stats.raise(py)
     }
 
     /// Publishes without a receipt; 0 in a child of fork.
     fn unanswered(&self) -> u64 {
-        self.client.as_ref().and_then(|client| client.stats().ok()).map_or(0, |stats| stats.pending)
+        match &*self.held() {
+            Held::Open(client) => client.stats().map_or(0, |stats| stats.pending),
+            Held::Closed(_) => 0,
+        }
     }
 
     /// Ends it on this thread, for the end of the process.
-    fn finish(&mut self, py: Python<'_>, seconds: f64) {
-        let Some(client) = self.client.take() else { return };
+    fn finish(&self, py: Python<'_>, seconds: f64) {
+        let Some(client) = self.taken() else { return };
         let deadline = Some(Duration::from_secs_f64(seconds.clamp(0.0, 60.0)));
         // What is left then is logged.
         py.detach(move || drop(client.wait(Ask::Drain { deadline })));
     }
 
     /// Lets go of it, which may wait for publishes that are on their way.
-    fn release(&mut self, py: Python<'_>) {
-        if let Some(client) = self.client.take() {
-            self.last = client.stats_json().unwrap_or_default();
+    fn release(&self, py: Python<'_>) {
+        if let Some(client) = self.taken() {
             py.detach(move || drop(client));
         }
     }
@@ -288,7 +308,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
+        let held = std::mem::replace(&mut *self.held(), Held::Closed(String::new()));
+        if let Held::Open(client) = held {
             // It may wait, and the pump must be able to go on meanwhile.
             Python::attach(|py| py.detach(move || drop(client)));
         }

@@ -33,21 +33,38 @@ pub(crate) enum Of {
 
 /// Publishes that failed, until a flush tells of them.
 #[derive(Default)]
-pub(crate) struct Failures(Mutex<Vec<Py<Pending>>>);
+pub(crate) struct Failures(Mutex<Failed>);
+
+#[derive(Default)]
+struct Failed {
+    kept: Vec<Py<Pending>>,
+    /// How many there were no room for.
+    untold: usize,
+}
 
 /// Most that are kept: as many as are in flight by default.
 const FAILURES: usize = 16_384;
 
+/// Whenever so many had no room, it is looked whether somebody has seen some of those that are kept.
+const LOOK: usize = 1024;
+
 impl Failures {
-    fn add(&self, pending: Py<Pending>) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < FAILURES {
-            kept.push(pending);
+    fn add(&self, py: Python<'_>, pending: Py<Pending>) {
+        let mut failed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.kept.len() >= FAILURES && failed.untold.is_multiple_of(LOOK) {
+            failed.kept.retain(|pending| !pending.borrow(py).is_seen());
+        }
+        if failed.kept.len() < FAILURES {
+            failed.kept.push(pending);
+        } else {
+            failed.untold += 1;
         }
     }
 
-    pub(crate) fn take(&self) -> Vec<Py<Pending>> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// All of them, and how many more there were.
+    pub(crate) fn take(&self) -> (Vec<Py<Pending>>, usize) {
+        let failed = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        (failed.kept, failed.untold)
     }
 }
 
@@ -139,7 +156,7 @@ impl Core {
             }),
             (Ok(_), None | Some(Of::Failures(_))) => Ok(Value::Nothing),
             (Err(error), Some(Of::Failures(failures))) => {
-                failures.add(pending.clone_ref(py));
+                failures.add(py, pending.clone_ref(py));
                 Err(error)
             }
             (Err(error), _) => Err(error),

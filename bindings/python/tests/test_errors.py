@@ -24,7 +24,8 @@ def every_error():
 def test_errors_pickle_and_are_pythons_own_kinds_too():
     for kind in every_error():
         if kind is errors.PublishError:
-            error = kind([errors.BusyError("a", retry="after"), errors.TimeoutError("b")])
+            error = kind([errors.BusyError("a", retry="after"), errors.TimeoutError("b")], 5)
+            assert "and 6 more failed" in str(error) and pickle.loads(pickle.dumps(error)).untold == 5
         else:
             error = kind("it failed", operation="publish", retry="after", retry_after=2.5, context={"topic": "t"})
         for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):

@@ -2,11 +2,13 @@
 
 import asyncio
 import contextvars
+import threading
 
 import pytest
 from conftest import looped
 
 import meshwire
+from meshwire import sync
 
 
 @looped
@@ -34,6 +36,73 @@ async def test_a_handler_that_returns_has_acked_and_one_that_raises_has_not(gate
         assert sorted(seen) == [(*each, "here") for each in again]
         [letter] = [letter async for letter in mesh.dead_letters(topic, group="g").list(events=True)]
         assert (letter.reason, letter.error, letter.event["data"]) == ("rejected", "it is bad", "bad")
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise OSError("no text")
+
+
+ODD = {
+    "negative": meshwire.Nack(delay=-1),
+    "text": meshwire.Nack(delay="soon"),
+    "surrogate": ValueError("half \ud800 a pair"),
+    "unspeakable": Unspeakable(),
+    "number": meshwire.Reject(7),
+    "rejected": meshwire.Reject("half \ud800 a pair"),
+}
+#: What becomes of them, with one failure allowed.
+ODD_ERRORS = {
+    "negative": "delay",
+    "text": "delay",
+    "surrogate": "half ? a pair",
+    "unspeakable": "a Unspeakable whose text cannot be made (OSError)",
+    "number": "7",
+    "rejected": "half ? a pair",
+}
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_whatever_a_handler_raises_settles_its_event_and_the_others_go_on(gateway, topic, concurrency):
+    asyncio.run(odd(gateway, topic, concurrency))
+    odd_sync(gateway, topic + "-sync", concurrency)
+
+
+async def odd(gateway, topic, concurrency):
+    words = []
+    done = asyncio.Event()
+
+    def handle(job):
+        if job.text() == "last":
+            return done.set()
+        raise ODD[job.text()]
+
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: words.append(word)) as mesh:
+        for text in (*ODD, "last"):
+            await mesh.publish(topic, text)
+        options = {"group": "g", "max_failures": 1, "concurrency": concurrency}
+        await asyncio.wait_for(mesh.consume(topic, handle, until=done.wait(), **options), 20)
+        letters = {letter.event["data"]: letter async for letter in mesh.dead_letters(topic).list(events=True)}
+        assert sorted(words) == ["ack", *["nack"] * 4, *["reject"] * 2]
+        assert set(letters) == set(ODD)
+        assert all(text in letters[name].error for name, text in ODD_ERRORS.items())
+
+
+def odd_sync(gateway, topic, concurrency):
+    done = threading.Event()
+
+    def handle(job):
+        if job.text() == "last":
+            return done.set()
+        raise ODD[job.text()]
+
+    with sync.connect(gateway.url) as mesh:
+        for text in (*ODD, "last"):
+            mesh.publish(topic, text)
+        mesh.consume(topic, handle, until=done, group="g", max_failures=1, concurrency=concurrency)
+        letters = {letter.event["data"]: letter for letter in mesh.dead_letters(topic).list(events=True)}
+        assert set(letters) == set(ODD)
+        assert all(text in letters[name].error for name, text in ODD_ERRORS.items())
 
 
 @looped
@@ -79,7 +148,7 @@ async def test_a_plain_function_is_a_handler_too(gateway, topic):
 @looped
 async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_again(gateway, topic):
     began = asyncio.Event()
-    ended = []
+    ended, told = [], []
 
     async def handle(job):
         began.set()
@@ -88,18 +157,50 @@ async def test_a_cancelled_consume_ends_its_handlers_and_what_they_had_comes_aga
         finally:
             ended.append(job.text())
 
-    async with meshwire.connect(gateway.url) as mesh:
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: told.append((job.text(), word))) as mesh:
         await mesh.publish(topic, "x")
         consuming = asyncio.ensure_future(mesh.consume(topic, handle, group="g", backoff_min=0))
         await began.wait()
         consuming.cancel()
         with pytest.raises(asyncio.CancelledError):
             await consuming
-        assert ended == ["x"]
+        assert ended == ["x"] and told == [("x", "nack")]
         async with mesh.subscribe(topic, group="g") as deliveries:
             delivery = await deliveries.__anext__()
             assert delivery.text() == "x"
             delivery.ack()
+
+
+@looped
+async def test_what_until_raises_is_raised(gateway, topic):
+    async def until():
+        raise LookupError("there is no such thing")
+
+    async with meshwire.connect(gateway.url) as mesh:
+        with pytest.raises(LookupError, match="no such thing"):
+            await mesh.consume(topic, print, group="g", until=until())
+        with pytest.raises(LookupError, match="no such thing"):
+            await mesh.serve(topic, print, until=until())
+        never = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(never.cancel)
+        await mesh.consume(topic, print, group="g", until=never)
+
+
+@looped
+async def test_what_was_lost_is_not_told_as_settled(gateway, topic):
+    told = []
+    done = asyncio.Event()
+
+    async def handle(job):
+        if job.attempt > 1:
+            return done.set()
+        # The client extends its lease ten times.
+        await asyncio.Event().wait()
+
+    async with meshwire.connect(gateway.url, on_settle=lambda job, word: told.append((job.attempt, word))) as mesh:
+        await mesh.publish(topic, "x")
+        await mesh.consume(topic, handle, group="g", ack_wait=1, backoff_min=0, until=done.wait())
+    assert told == [(2, "ack")]
 
 
 @looped
@@ -114,6 +215,36 @@ async def test_a_client_that_is_closed_by_a_handler_ends_its_consumer(gateway, t
     await mesh.consume(topic, handle, group="g")
     await closing[0]
     assert mesh.state == "closed"
+
+
+@looped
+async def test_a_handler_that_awaits_the_end_of_its_client_is_told_so_at_once(gateway, topic):
+    refused = []
+    stop = asyncio.Event()
+
+    async with meshwire.connect(gateway.url) as mesh, meshwire.connect(gateway.url) as other:
+
+        async def close(work):
+            for end in (mesh.close, mesh.drain, other.close):
+                try:
+                    await end()
+                except meshwire.InvalidError as error:
+                    refused.append((error.operation, "would wait for itself" in error.message))
+            stop.set()
+
+        await mesh.publish(topic, "x")
+        await mesh.consume(topic, close, group="g", until=stop.wait())
+        assert refused == [("close", True), ("drain", True)] and other.state == "closed"
+        stop.clear()
+        serving = asyncio.ensure_future(mesh.serve(topic, close, until=stop.wait()))
+        async with meshwire.connect(gateway.url) as asking:
+            while not stop.is_set():
+                try:
+                    await asking.request(topic, "x")
+                except meshwire.NoRespondersError:
+                    pass
+        await serving
+        assert refused == [("close", True), ("drain", True)] * 2
 
 
 @looped

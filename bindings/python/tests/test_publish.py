@@ -7,7 +7,7 @@ import pytest
 from conftest import looped
 
 import meshwire
-from meshwire import Event
+from meshwire import Event, sync
 
 
 async def received(mesh, topic, count, group="g"):
@@ -174,6 +174,48 @@ async def test_a_flush_lists_each_failure_that_nobody_awaited(gateway, topic):
         assert all(isinstance(error, meshwire.TopicFullError) for error in raised.value.errors)
         assert good.result().position == 1
         await mesh.flush()
+
+
+@looped
+async def test_a_flush_counts_the_failures_that_it_cannot_list(gateway, topic):
+    async with meshwire.connect(gateway.url) as mesh:
+        settings = {"durability": "memory", "retention": 60, "retention_bytes": 65_536, "lagging": "block"}
+        await mesh.topics.create(topic, **settings)
+        await mesh.groups(topic).create("g")
+        while True:
+            pending = mesh.publish_nowait(topic, bytes(10_000))
+            try:
+                await pending
+            except meshwire.TopicFullError:
+                break
+        pendings = []
+        while len(pendings) < 17_000:
+            try:
+                pendings.append(mesh.publish_nowait(topic, bytes(10_000)))
+            except meshwire.BufferFullError:
+                while not pendings[-1].done:
+                    await asyncio.sleep(0)
+        with pytest.raises(meshwire.PublishError) as raised:
+            await mesh.flush()
+        told = raised.value
+        assert len(told.errors) == 16_384 and len(told.errors) + told.untold == sum(each.failed for each in pendings)
+        assert f"and {len(pendings) - 1} more failed" in str(told)
+        await mesh.flush()
+
+
+@pytest.mark.parametrize("one", ["abc", b"abc", bytearray(b"abc"), {"a": 1}])
+def test_one_event_is_no_batch(gateway, topic, one):
+    with sync.connect(gateway.url) as mesh:
+        with pytest.raises(meshwire.InvalidError, match="one event"):
+            mesh.publish_batch(topic, one)
+        assert [receipt.position for receipt in mesh.publish_batch(topic, (one for _ in range(2)))] == [1, 2]
+
+    async def batch():
+        async with meshwire.connect(gateway.url) as mesh:
+            with pytest.raises(meshwire.InvalidError, match="one event"):
+                await mesh.publish_batch(topic, one)
+
+    asyncio.run(batch())
 
 
 @looped

@@ -26,6 +26,8 @@ async def test_a_request_has_its_reply(gateway, topic):
         sku = request.json()
         if sku == 0:
             raise ValueError("there is no sku 0")
+        if sku < 0:
+            raise ValueError("half \ud800 a pair")
         assert request.remaining > 0 and not request.wants_stream and request.topic == topic
         return meshwire.Event({"price": 2 * sku, "where": where.get()}, type="quote.given")
 
@@ -38,6 +40,9 @@ async def test_a_request_has_its_reply(gateway, topic):
         with pytest.raises(meshwire.ResponderFailedError) as failed:
             await mesh.request(topic, 0)
         assert failed.value.message == "there is no sku 0"
+        with pytest.raises(meshwire.ResponderFailedError) as failed:
+            await mesh.request(topic, -1)
+        assert failed.value.message == "half ? a pair"
         stop.set()
         await serving
         with pytest.raises(meshwire.NoRespondersError):

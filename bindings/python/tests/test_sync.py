@@ -76,6 +76,45 @@ def test_handlers_run_here_or_in_threads(gateway, topic, concurrency):
         assert mesh.groups(topic).get("g").lag == 0
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_a_handler_that_ends_its_own_client_is_told_so_at_once(gateway, topic, concurrency):
+    refused = []
+    stop = threading.Event()
+
+    with sync.connect(gateway.url) as mesh, sync.connect(gateway.url) as other:
+
+        def close(job):
+            for end in (mesh.close, mesh.drain, other.close):
+                try:
+                    end()
+                except meshwire.InvalidError as error:
+                    refused.append((error.operation, "would wait for itself" in error.message))
+            stop.set()
+
+        mesh.publish(topic, "x")
+        mesh.consume(topic, close, group="g", until=stop, concurrency=concurrency)
+        assert refused == [("close", True), ("drain", True)] and other.state == "closed"
+
+
+@pytest.mark.parametrize("options", [{"concurrency": "3"}, {"concurrency": 3}, {"handler_concurrency": 3}])
+def test_as_many_handlers_run_as_the_options_say(gateway, topic, options):
+    together = threading.Barrier(3)
+    stop = threading.Event()
+
+    def handle(job):
+        together.wait(20)
+        stop.set()
+
+    with sync.connect(gateway.url) as mesh:
+        mesh.publish_batch(topic, ["a", "b", "c"])
+        mesh.consume(topic, handle, group="g", until=stop, max_failures=1, **options)
+        assert stop.is_set() and mesh.groups(topic).get("g").lag == 0
+        for wrong in (0, -1, "many"):
+            for begin in (mesh.consume, mesh.serve):
+                with pytest.raises(meshwire.InvalidError):
+                    begin(topic, print, group="h", concurrency=wrong)
+
+
 def test_many_threads_share_a_client(gateway, topic):
     with sync.connect(gateway.url) as mesh:
         positions = []
@@ -104,6 +143,28 @@ def test_a_client_is_closed_while_others_wait(gateway, topic):
     mesh.close()
     with pytest.raises(meshwire.ClosedError):
         mesh.publish(topic, "x")
+
+
+def test_calls_beside_one_that_ends_the_client_are_answered(gateway, topic):
+    mesh = sync.connect(gateway.url)
+    mesh.publish(topic, "x")
+    deliveries = mesh.subscribe(topic, group="g")
+    delivery = next(deliveries)
+    # As at the end of a process: it waits for the delivery, which is unsettled.
+    ending = threading.Thread(target=mesh._client.finish, args=(20.0,))
+    ending.start()
+    while mesh.state != "closed":
+        pass
+    for call in (mesh.publish, mesh.publish_nowait, mesh.publish_start, mesh.request):
+        with pytest.raises(meshwire.ClosedError):
+            call(topic, "x")
+    with pytest.raises(meshwire.ClosedError):
+        mesh.flush()
+    assert ending.is_alive() and mesh.stats()["published"] == 1
+    mesh.close()
+    delivery.ack()
+    ending.join(10)
+    assert not ending.is_alive()
 
 
 def shape(function):

@@ -9,6 +9,7 @@ mod gateway;
 mod go;
 mod launcher;
 mod measured;
+mod needs;
 mod node;
 mod programs;
 mod python;
@@ -23,6 +24,8 @@ use anyhow::Context;
 use crate::process::Log;
 use crate::test::{Outcome, Skip};
 use crate::workspace::Workspace;
+
+use needs::{missing, provide};
 
 pub(crate) use gateway::Gateway;
 pub(crate) use measured::{Measured, Program, measured};
@@ -181,13 +184,6 @@ pub(crate) fn named(names: &[&str]) -> anyhow::Result<Vec<&'static dyn Binding>>
     if names.is_empty() { Ok(ALL.to_vec()) } else { names.iter().map(find).collect() }
 }
 
-/// What it needs and is not there.
-fn missing(binding: &dyn Binding) -> Option<&'static str> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = |program: &str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    binding.needs().iter().copied().find(|program| !is_there(program))
-}
-
 /// Builds what these bindings pack. For tests always all of it at once, so that cargo keeps one set of features; for users one after the
 /// other, so that none has the features of another.
 fn build(shop: &mut Shop<'_>, bindings: &[&dyn Binding]) -> anyhow::Result<()> {
@@ -229,6 +225,7 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
     let mut log = Log::open(workspace.scratch()?.join("package.log"), false)?;
     let bindings = named(&names)?;
     let mut shop = Shop::open(workspace, &mut log, quality);
+    provide(shop.log, &bindings)?;
     build(&mut shop, &bindings)?;
     for binding in bindings {
         if let Some(needs) = missing(binding) {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::{ALL, Binding, Quality, Shop, build, missing};
+use super::{ALL, Binding, Quality, Shop, build, missing, provide};
 use crate::process::Log;
 use crate::test::Outcome;
 use crate::workspace::{Profile, Workspace};
@@ -34,6 +34,7 @@ pub(crate) fn plant(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Work
 fn make(workspace: &Workspace, log: &mut Log, planted: bool) -> anyhow::Result<Players> {
     let mut shop = Shop::open(workspace, log, Quality::Dev);
     shop.planted = planted;
+    provide(shop.log, &ALL)?;
     build(&mut shop, &ALL)?;
     let mut players = Players { there: Vec::new(), absent: Vec::new() };
     for binding in ALL {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use super::{ALL, Binding, Quality, Shop, build, missing, named};
+use super::{ALL, Binding, Quality, Shop, build, missing, named, provide};
 use crate::process::Log;
 use crate::test::{Outcome, Skip};
 use crate::workspace::Workspace;
@@ -40,6 +40,8 @@ pub(crate) fn run(
     tell: impl Fn(String) + Sync,
 ) -> anyhow::Result<Outcome> {
     let mut shop = Shop::open(workspace, log, Quality::Dev);
+    let named: Vec<&dyn Binding> = bindings.iter().map(|binding| *binding as &dyn Binding).collect();
+    provide(shop.log, &named)?;
     build(&mut shop, &ALL)?;
     let mut sum = Outcome::default();
     let mut ready = Vec::new();

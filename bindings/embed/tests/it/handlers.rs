@@ -38,6 +38,7 @@ fn events_of_one_key_are_handled_one_at_a_time_and_settled_as_their_handlers_end
     }
     let said = [("group", "g"), ("handler_concurrency", "8"), ("backoff_min", "0"), ("max_failures", "9")];
     let consumer = consumer(&client, &said);
+    assert_eq!(consumer.concurrency().unwrap(), 8);
     let mut first: Vec<Job> = Vec::new();
     while first.len() < 2 {
         first.extend(jobs(&consumer).into_iter().map(begun));

@@ -43,12 +43,17 @@ fn a_batch_is_settled_by_its_places_each_once_and_together() {
     together.settle(&Settle::Ack);
     batch.take(4, "settle").unwrap().settle(Settle::Ack).unwrap();
     assert_eq!((batch.len(), batch.get(2, "read").unwrap().text().unwrap()), (1, "2"));
+    let before = batch.get(2, "read").unwrap().attempt();
     let mut last = Together::default();
     batch.take_into(2, &mut last).unwrap();
     assert!(batch.is_empty() && last.len() == 1 && last.get(0).is_some());
     last.settle(&Settle::Nack(Some(Duration::ZERO)));
     let again = deliveries(orders.next_batch(9, Some(PATIENCE)).unwrap());
-    assert_eq!((texts(&again), again[0].get().unwrap().attempt()), (vec!["2".to_owned()], 2), "all others are done");
+    assert_eq!(
+        (texts(&again), again[0].get().unwrap().attempt()),
+        (vec!["2".to_owned()], before + 1),
+        "the rest is done"
+    );
 }
 
 #[test]
@@ -59,10 +64,12 @@ fn a_batch_is_split_in_order_and_what_is_dropped_in_it_has_failed_when_its_subsc
     let parts = batch.split(2).unwrap();
     assert_eq!(parts.iter().map(InHand::len).collect::<Vec<_>>(), [2, 2, 1]);
     assert_eq!(parts[2].get(0, "read").unwrap().text().unwrap(), "4");
+    let before = parts[0].get(0, "read").unwrap().attempt();
     drop(parts);
     orders.close().unwrap();
     drop(orders);
     let orders = subscribed(&client, &topic, &[("group", "g")]);
     let again = deliveries(orders.next_batch(9, Some(PATIENCE)).unwrap());
-    assert_eq!(again[0].get().unwrap().attempt(), 2);
+    // It may have come to the subscription once more before that had ended.
+    assert!(again[0].get().unwrap().attempt() > before);
 }

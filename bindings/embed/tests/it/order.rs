@@ -84,3 +84,32 @@ fn publishes_of_every_form_arrive_in_the_order_in_which_they_were_made() {
         assert_eq!(seen, numbers(0..count), "a window of {window}");
     }
 }
+
+#[test]
+fn what_is_begun_behind_a_batch_or_a_start_that_nobody_waited_for_arrives_behind_it() {
+    const ROUNDS: u64 = 40;
+    for window in ["2", "16384"] {
+        let gateway = Gateway::start().unwrap();
+        let said = [("url", &*gateway.url()), ("publish_window_events", window)];
+        let client = Client::connect(&options(&said)).unwrap();
+        let queue = Queue::new(4096).unwrap();
+        let event = |number: u64| Event::text("t", number.to_string());
+        for round in 0..ROUNDS {
+            let first = round * 6;
+            let events = (first..first + 4).map(|number| Ok(event(number).into())).collect();
+            drop(client.begin(Ask::PublishBatch { topic: "orders".to_owned(), events }, &queue, first).unwrap());
+            let start = Ask::PublishStart { topic: "orders".to_owned(), event: Box::new(event(first + 4).into()) };
+            drop(client.begin(start, &queue, first + 4).unwrap());
+            begin_publish(&client, "orders", &(first + 5).to_string(), &queue, first + 5).unwrap();
+        }
+        client.wait(Ask::Flush).unwrap();
+        let orders = subscribed(&client, "orders", &[("group", "g"), ("prefetch_events", "10000")]);
+        let mut seen = Vec::new();
+        while seen.len() < usize::try_from(ROUNDS * 6).unwrap() {
+            let more = texts(&deliveries(orders.next_batch(4096, Some(PATIENCE)).unwrap()));
+            assert!(!more.is_empty(), "{} of {}", seen.len(), ROUNDS * 6);
+            seen.extend(more);
+        }
+        assert_eq!(seen, numbers(0..ROUNDS * 6), "a window of {window}");
+    }
+}

@@ -70,3 +70,26 @@ fn a_program_that_ends_when_its_gateway_is_gone_says_how_many_have_no_receipt() 
     let said = String::from_utf8_lossy(&ran.stderr);
     assert!(said.contains("the process ends with 6 publishes that have no receipt"), "{said}");
 }
+
+#[test]
+fn publishes_have_their_time_though_the_last_of_the_client_goes_on_a_thread_of_its_own() {
+    const MANY: usize = 2_000;
+    let gateway = Gateway::start().unwrap();
+    let client = with_room(&gateway.url(), "64");
+    let consumer = client.consume("others", &options(&[("group", "g")])).unwrap();
+    let queue = Queue::new(4096).unwrap();
+    for tag in 0..MANY {
+        begin_publish(&client, "orders", &tag.to_string(), &queue, tag as u64).unwrap();
+    }
+    // The task of the consumer has the client, and ends on a thread of the runtime.
+    drop((client, consumer));
+    let client = connected(&gateway);
+    let orders = subscribed(&client, "orders", &[("group", "g"), ("prefetch_events", "10000")]);
+    let mut seen = Vec::new();
+    while seen.len() < MANY {
+        let more = texts(&deliveries(orders.next_batch(4096, Some(PATIENCE)).unwrap()));
+        assert!(!more.is_empty(), "{} were stored", seen.len());
+        seen.extend(more);
+    }
+    assert!(seen.into_iter().eq((0..MANY).map(|tag| tag.to_string())));
+}

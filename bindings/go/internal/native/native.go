@@ -22,6 +22,7 @@ import "C"
 
 import (
 	"strings"
+	"unicode/utf8"
 	"unsafe"
 )
 
@@ -107,6 +108,17 @@ func text(operation, name, value string) (*C.char, *Failure) {
 		return nil, &Failure{Code: C.MW_INVALID, Name: "INVALID", Operation: operation, Text: name + " has a NUL in it"}
 	}
 	return C.CString(value), nil
+}
+
+// reason copies for C why something failed: what C cannot have, or what is not UTF-8, is replaced, because what it is of is to end. The caller
+// frees it.
+func reason(why string) *C.char {
+	return C.CString(strings.Map(func(r rune) rune {
+		if r == 0 {
+			return utf8.RuneError
+		}
+		return r
+	}, why))
 }
 
 func free(text *C.char) { C.free(unsafe.Pointer(text)) }

@@ -99,13 +99,10 @@ func Attributes(event string) ([]byte, *Failure) {
 }
 
 // SettleMany settles deliveries alike.
-func SettleMany(deliveries []Handle, kind int, delayMs int64, reason string) *Failure {
+func SettleMany(deliveries []Handle, kind int, delayMs int64, why string) *Failure {
 	var said *C.char
-	if reason != "" {
-		var failure *Failure
-		if said, failure = text("settle", "the reason", reason); failure != nil {
-			return failure
-		}
+	if why != "" {
+		said = reason(why)
 		defer free(said)
 	}
 	var err C.handle
@@ -115,12 +112,9 @@ func SettleMany(deliveries []Handle, kind int, delayMs int64, reason string) *Fa
 }
 
 // Settle settles one delivery, and begins to wait for the gateway's word.
-func Settle(delivery Handle, kind int, delayMs int64, reason string) Begin {
+func Settle(delivery Handle, kind int, delayMs int64, why string) Begin {
 	return func(q *Queue, tag uint64) (Handle, *Failure) {
-		said, failure := text("settle", "the reason", reason)
-		if failure != nil {
-			return 0, failure
-		}
+		said := reason(why)
 		defer free(said)
 		return begun(func(op, err *C.handle) C.int {
 			return C.gw_settle_start(
@@ -245,10 +239,7 @@ func (l *Loop) Free() {
 
 // EndJob says how a handler ended.
 func EndJob(job Handle, how int, delayMs int64, why string) *Failure {
-	said, failure := text("consume", "the reason", why)
-	if failure != nil {
-		return failure
-	}
+	said := reason(why)
 	defer free(said)
 	var err C.handle
 	return end(C.gw_job_end(C.handle(job), C.int(how), C.int64_t(delayMs), said, &err), err)
@@ -278,10 +269,7 @@ func EndRequest(request Handle) *Failure {
 
 // FailRequest says that the handler failed.
 func FailRequest(request Handle, why string) *Failure {
-	said, failure := text("serve", "the reason", why)
-	if failure != nil {
-		return failure
-	}
+	said := reason(why)
 	defer free(said)
 	var err C.handle
 	return end(C.gw_request_fail(C.handle(request), said, &err), err)

@@ -2,6 +2,7 @@
 // Handlers of a program: events of a consumer, requests of a responder. They run in the context of who called consume() or serve().
 
 const { Batch, Event, Message, duration } = require("./received.cjs");
+const { Handling, within } = require("./handling.cjs");
 const { CONSUMER, RESPONDER } = require("./loop.cjs");
 const { invalid, native: call } = require("./errors.cjs");
 const { alone, shown } = require("./pack.cjs");
@@ -148,11 +149,14 @@ function consume(loop, client, topic, pairs, signal, handler, hooks) {
   };
   const begin = (batch, index, of, running) => {
     const message = new Handled(batch, index);
+    const handling = new Handling(client);
     const ended = (how) => {
+      handling.runs = false;
       if (running.delete(of)) settle(batch, index, message, how);
       else loop.drop(batch.number, index);
     };
     const failed = (error) => {
+      handling.runs = false;
       if (!running.delete(of)) return loop.drop(batch.number, index);
       loop.fail(batch.number, index, problem(error));
       hooks?.onSettle?.(message, "nack");
@@ -160,8 +164,8 @@ function consume(loop, client, topic, pairs, signal, handler, hooks) {
     running.set(of, message);
     try {
       hooks?.onDelivery?.(message);
-      const ends = handler(message);
-      if (typeof ends?.then === "function") Promise.resolve(ends).then(ended, failed);
+      const ends = within(handling, handler, message);
+      if (ends instanceof Promise) ends.then(ended, failed);
       else ended(ends);
     } catch (error) {
       failed(error);
@@ -174,13 +178,15 @@ function consume(loop, client, topic, pairs, signal, handler, hooks) {
 function serve(loop, client, topic, pairs, signal, handler) {
   const begin = (batch, index, of, running) => {
     const request = new Request(batch, index);
+    const handling = new Handling(client);
     running.set(of, request);
     const send = (value) => {
       const packed = alone(value);
       return loop.ask((tag) => loop.bridge.reply(tag, batch.number, index, packed), { caller: send });
     };
-    answer(request, handler, send).then(
+    within(handling, answer, request, handler, send).then(
       (last) => {
+        handling.runs = false;
         if (!running.delete(of)) return loop.drop(batch.number, index);
         try {
           if (last === ENDED) loop.ack(batch.number, index);
@@ -190,6 +196,7 @@ function serve(loop, client, topic, pairs, signal, handler) {
         }
       },
       (error) => {
+        handling.runs = false;
         if (running.delete(of)) loop.fail(batch.number, index, problem(error));
         else loop.drop(batch.number, index);
       },

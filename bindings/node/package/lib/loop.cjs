@@ -3,8 +3,8 @@
 // one buffer and crosses in one call; what calls came to is taken when the native half wakes the loop, all of it at once.
 
 const { native, version } = require("./native.cjs");
-const { Writer, event } = require("./pack.cjs");
-const { told, at, native: call, made } = require("./errors.cjs");
+const { Writer, drafted } = require("./pack.cjs");
+const { MeshwireError, told, at, native: call, made } = require("./errors.cjs");
 
 const PUBLISH = 1, ACK = 2, NACK = 3, NACK_AFTER = 4, REJECT = 5, EXTEND = 6, DROP = 7, FAIL = 8, ANSWER = 9, RELEASE = 10, CLAIM = 11,
   GIVE_BACK_FROM = 12;
@@ -205,6 +205,14 @@ class Loop {
 
   publish(client, topic, value, said, signal, holds) {
     return new Promise((resolve, reject) => {
+      let draft;
+      try {
+        // Before anything is written: it may run code of the program's, which may call this.
+        draft = drafted(value, said);
+      } catch (error) {
+        const ours = error instanceof MeshwireError;
+        return reject(ours ? error : made("INVALID", "publish", String(error?.message ?? error), { cause: error }));
+      }
       const operation = new Operation(resolve, reject, undefined);
       operation.publishes = true;
       operation.holds = holds;
@@ -218,14 +226,15 @@ class Loop {
         writer.word(0);
         const topicBytes = writer.chars(topic);
         const from = writer.used;
-        event(writer, value, said);
+        draft.write(writer);
         writer.words[record + 4] = topicBytes;
         writer.words[record + 5] = writer.used - from;
         writer.end(record);
       } catch (error) {
+        // There is no memory for it.
         writer.used = start;
         this.end(tag);
-        return reject(error.code === undefined ? made("INVALID", "publish", String(error.message), { cause: error }) : error);
+        return reject(made("INVALID", "publish", String(error.message), { cause: error }));
       }
       this.acked = -1;
       this.schedule();
@@ -292,13 +301,14 @@ class Loop {
   }
 
   answer(batch, index, value, said) {
+    const draft = drafted(value, said);
     const { writer } = this;
     const start = writer.used;
     try {
       const record = writer.begin(ANSWER, batch, index);
       const length = writer.used;
       writer.word(0);
-      event(writer, value, said);
+      draft.write(writer);
       writer.patch(length, writer.used - length - 4);
       writer.end(record);
     } catch (error) {

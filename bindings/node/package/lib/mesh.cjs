@@ -9,6 +9,7 @@ const { Batch, Event } = require("./received.cjs");
 const { rooms, named: camel } = require("./admin.cjs");
 const { Replies } = require("./replies.cjs");
 const { consume, serve, isHandler } = require("./handlers.cjs");
+const { ending } = require("./handling.cjs");
 
 const STATES = ["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"];
 
@@ -78,8 +79,14 @@ class Mesh {
 
   async publishStart(topic, value, said) {
     named(topic, "publish");
-    [value, said] = this.#hooks?.onPublish ? this.#published(topic, value, said) : [value, said];
-    const number = await this.#call("publish_start", { topic }, alone(value, said), { signal: said?.signal, release: STARTED });
+    const signal = said?.signal;
+    let event;
+    try {
+      event = this.#hooks?.onPublish ? alone(...this.#published(topic, value, said)) : alone(value, said);
+    } catch (error) {
+      throw refused(error);
+    }
+    const number = await this.#call("publish_start", { topic }, event, { signal, release: STARTED });
     return new PendingReceipt(this.#loop, number);
   }
 
@@ -174,6 +181,10 @@ class Mesh {
   }
 
   drain(options) {
+    return ending(this.#number, "drain", this.#drain(options));
+  }
+
+  #drain(options) {
     const number = options?.timeoutMs;
     if (number !== undefined && (typeof number !== "number" || !(number >= 0))) {
       return Promise.reject(invalid("drain", `timeoutMs: ${shown(number)} is not a number of milliseconds`));
@@ -188,12 +199,12 @@ class Mesh {
 
   close(options) {
     this.#closing ??= this.#close(options);
-    return this.#closing;
+    return ending(this.#number, "close", this.#closing);
   }
 
   async #close(options) {
     try {
-      await this.drain(options);
+      await this.#drain(options);
     } finally {
       abandoned.unregister(this);
       this.#loop.release(CLIENT, this.#number);

@@ -12,9 +12,9 @@ const DELIVER_AT = 48, DELIVER_AFTER = 49, EXPIRES_IN = 50;
 const ROOM = 1 << 16;
 
 class Writer {
-  constructor() {
+  constructor(room = ROOM) {
     this.used = 0;
-    this.reset(ROOM);
+    this.reset(room);
   }
 
   reset(size) {
@@ -105,10 +105,19 @@ class Writer {
   }
 
   run(bytes) {
-    this.word(bytes.length);
-    this.room(bytes.length);
+    const length = lengthOf.call(bytes);
+    this.word(length);
+    this.room(length);
     this.buffer.set(bytes, this.used);
-    this.used += bytes.length;
+    this.used += length;
+  }
+
+  /** What another has written. */
+  append(other) {
+    const { used } = other;
+    this.room(used);
+    other.buffer.copy(this.buffer, this.used, 0, used);
+    this.used += used;
   }
 
   /** A record of words; bytes may follow until its end. */
@@ -128,6 +137,9 @@ class Writer {
     this.words[at + 1] = (this.used >>> 2) - at;
   }
 }
+
+/** As it is, whatever a class of the program's says. */
+const lengthOf = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), "length").get;
 
 const LITTLE = new Uint8Array(new Uint32Array([1]).buffer)[0] === 1;
 
@@ -232,40 +244,24 @@ function attribute(writer, name, value) {
 }
 
 function asBytes(value) {
-  if (value instanceof Uint8Array) return value;
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  if (ArrayBuffer.isView(value)) return value instanceof Uint8Array ? value : new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
   if (value instanceof ArrayBuffer || (typeof SharedArrayBuffer !== "undefined" && value instanceof SharedArrayBuffer)) {
     return new Uint8Array(value);
   }
   return undefined;
 }
 
-function data(writer, value) {
-  if (value === undefined) return;
-  if (typeof value === "string") {
-    writer.byte(WORDS);
-    return writer.text(value);
-  }
-  if (value instanceof Uint8Array) {
-    writer.byte(BYTES);
-    return writer.run(value);
-  }
-  const bytes = asBytes(value);
-  if (bytes) {
-    writer.byte(BYTES);
-    return writer.run(bytes);
-  }
-  let json;
+function json(value) {
+  let text;
   try {
-    json = JSON.stringify(value);
+    text = JSON.stringify(value);
   } catch (cause) {
     const big = cause instanceof TypeError && /BigInt/.test(cause.message);
     const why = big ? "it has a BigInt, which JSON does not have: make it text, as positions are" : cause.message;
     throw invalid("event", `the data cannot be written as JSON: ${why}`, cause);
   }
-  if (json === undefined) throw invalid("event", `the data cannot be written as JSON: it is a ${typeof value}`);
-  writer.byte(JSON_TEXT);
-  writer.text(json);
+  if (text === undefined) throw invalid("event", `the data cannot be written as JSON: it is a ${typeof value}`);
+  return text;
 }
 
 function span(writer, kind, name, value) {
@@ -277,8 +273,8 @@ function span(writer, kind, name, value) {
   writer.double(millis);
 }
 
-/** Writes an event. */
-function event(writer, value, said) {
+/** Writes what is said of an event, and gives its data. */
+function attributes(writer, value, said) {
   if (typeof said !== "object" && said !== undefined) throw invalid("event", `${shown(said)} is not an object of attributes`);
   if (value instanceof Outgoing || isCloudEvent(value)) ({ data: value, options: said } = outgoing(value, said));
   if (said) {
@@ -311,7 +307,65 @@ function event(writer, value, said) {
       }
     }
   }
-  data(writer, value);
+  return value;
+}
+
+/** An event that was read: what it is made of may be code of the program's (toJSON, a getter), which may publish and settle itself. Writing
+ * it runs none. */
+class Draft {
+  constructor() {
+    this.said = new Writer(1 << 10);
+    this.kind = 0;
+    this.data = undefined;
+  }
+
+  read(value, said) {
+    this.said.used = 0;
+    const data = attributes(this.said, value, said);
+    if (data === undefined) return this.has(0, undefined);
+    if (typeof data === "string") return this.has(WORDS, data);
+    const bytes = asBytes(data);
+    return bytes ? this.has(BYTES, bytes) : this.has(JSON_TEXT, json(data));
+  }
+
+  has(kind, data) {
+    this.kind = kind;
+    this.data = data;
+  }
+
+  /** Once. */
+  write(writer) {
+    const { said, kind, data } = this;
+    if (said.used > 0) writer.append(said);
+    if (kind !== 0) {
+      writer.byte(kind);
+      if (kind === BYTES) writer.run(data);
+      else writer.text(data);
+    }
+    this.data = undefined;
+    said.taken();
+    drafts.push(this);
+  }
+}
+
+/** Those that nobody uses: one, as a rule. */
+const drafts = [];
+
+/** Reads an event. */
+function drafted(value, said) {
+  const draft = drafts.pop() ?? new Draft();
+  try {
+    draft.read(value, said);
+  } catch (error) {
+    drafts.push(draft);
+    throw error;
+  }
+  return draft;
+}
+
+/** Writes an event. */
+function event(writer, value, said) {
+  drafted(value, said).write(writer);
 }
 
 /** One event alone, for a call that is not packed. */
@@ -321,4 +375,4 @@ function alone(value, said) {
   return writer.taken();
 }
 
-module.exports = { Writer, Outgoing, outgoing, event, alone, shown };
+module.exports = { Writer, Outgoing, outgoing, drafted, event, alone, shown };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypedDict, Union
@@ -118,6 +118,17 @@ def of_parts(value: Any, said: Mapping[str, Any]) -> Event:
     own.update((name, one) for name, one in said.items() if one is not None)
     own = {name: one for name, one in own.items() if one is not None}
     return Event(data, **own)
+
+
+def many(events: Iterable[object]) -> Iterable[object]:
+    """Events of a batch, and not one of which a batch would be made letter by letter."""
+    if isinstance(events, (str, bytes, bytearray, memoryview, Mapping)):
+        # Not at the top: what errors are made of is made of this.
+        from .errors import InvalidError
+
+        kind = type(events).__name__
+        raise InvalidError(f"a batch is a list of events, or of what else gives them; {kind} is one event", operation="publish")
+    return events
 
 
 def moment(text: str) -> datetime:

@@ -9,13 +9,16 @@ import logging
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
-from typing import Any
+from typing import Any, TypeAlias, Union
 
-from ._hooks import Hooks
+from ._hooks import Hooks, SettledAs
 from ._native import Job, Pending, Request, Stream
-from .errors import CancelledError
+from .errors import CancelledError, InvalidError
 
 _log = logging.getLogger("meshwire")
+
+#: Tasks of a client's handlers.
+Handling: TypeAlias = set[Union[asyncio.Task[Any], None]]
 
 
 class Nack(Exception):
@@ -35,29 +38,51 @@ class Reject(Exception):
 
 
 def problem_of(error: BaseException) -> str:
-    """What an error says, and what it is if it says nothing."""
-    return str(error) or type(error).__name__
+    """What an error says, and what it is if it says nothing; text that can be sent, whatever the program makes of it."""
+    return text_of(error) or type(error).__name__
+
+
+def text_of(value: object) -> str:
+    """A value as text that can be sent: what has no place in UTF-8 is replaced."""
+    try:
+        text = str(value)
+    except Exception as problem:
+        return f"a {type(value).__name__} whose text cannot be made ({type(problem).__name__})"
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _ended(job: Job, error: BaseException | None) -> SettledAs:
+    """Settles as the handler ended, and says how that is called."""
+    if error is None:
+        job.end_done()
+        return "ack"
+    if isinstance(error, Reject):
+        job.end_reject(text_of(error.reason))
+        return "reject"
+    if isinstance(error, Nack) and error.delay is not None:
+        try:
+            job.end_nack(error.delay)
+        except Exception as wrong:
+            # It has failed all the same, and the others go on.
+            _log.error("a handler of %s raised a Nack that cannot be: %s", job.topic, problem_of(wrong))
+            job.end_failed(problem_of(wrong))
+        return "nack"
+    if not isinstance(error, Nack):
+        _log.warning("a handler of %s failed: %s", job.topic, problem_of(error), exc_info=error)
+    job.end_failed(problem_of(error))
+    return "nack"
 
 
 def settled(job: Job, error: BaseException | None, hooks: Hooks) -> None:
     """Says how the handler of an event ended."""
-    if error is None:
-        job.end_done()
-        word = "ack"
-    elif isinstance(error, Reject):
-        job.end_reject(error.reason)
-        word = "reject"
-    elif isinstance(error, Nack) and error.delay is not None:
-        job.end_nack(error.delay)
-        word = "nack"
-    else:
-        if not isinstance(error, Nack):
-            _log.warning("a handler of %s failed: %s", job.topic, problem_of(error), exc_info=error)
-        job.end_failed(problem_of(error))
-        word = "nack"
-    if hooks.on_settle is not None:
+    _told(job, _ended(job, error), hooks)
+
+
+def _told(job: Job, word: SettledAs, hooks: Hooks) -> None:
+    """Tells the program of it, if it holds: what was lost comes again, whatever its handler says."""
+    if hooks.on_settle is not None and not job.lost:
         try:
-            hooks.on_settle(job, word)  # type: ignore[arg-type]
+            hooks.on_settle(job, word)
         except Exception as problem:
             _log.error("a hook failed", exc_info=problem)
 
@@ -75,6 +100,7 @@ async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> N
     except asyncio.CancelledError:
         # Said here, and not left to when the last of it is let go.
         job.end_failed("its handler was cancelled")
+        _told(job, "nack", hooks)
         raise
     settled(job, error, hooks)
 
@@ -105,11 +131,25 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
         request.end_failed(problem_of(problem))
 
 
-def _ended(tasks: dict[int, asyncio.Task[None]], number: int, _: asyncio.Task[None]) -> None:
+def waits_for_itself(operation: str) -> InvalidError:
+    """Why a handler does not end its own client."""
+    text = "a handler would wait for itself: end consume or serve by its until, and call this behind it"
+    return InvalidError(text, operation=operation)
+
+
+def _forgotten(
+    tasks: dict[int, asyncio.Task[None]], handling: Handling, number: int, task: asyncio.Task[None]
+) -> None:
     tasks.pop(number, None)
+    handling.discard(task)
 
 
-async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]], until: Awaitable[object] | None) -> None:
+async def _run(
+    stream: Stream,
+    begin: Callable[[Any], Coroutine[Any, Any, None]],
+    until: Awaitable[object] | None,
+    handling: Handling,
+) -> None:
     """Begins a task for each piece of work, and cancels those whose work was lost."""
     loop = asyncio.get_running_loop()
     tasks: dict[int, asyncio.Task[None]] = {}
@@ -131,8 +171,11 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
                 number = work.number
                 works[number] = work
                 tasks[number] = task = loop.create_task(begin(work))
-                task.add_done_callback(functools.partial(_ended, tasks, number))
+                task.add_done_callback(functools.partial(_forgotten, tasks, handling, number))
             if stream.ended:
+                if stop is not None and stop.done() and not stop.cancelled():
+                    # What it raised is the program's to see.
+                    stop.result()
                 return
             pending = stream.ask()
             await pending
@@ -150,20 +193,29 @@ async def _run(stream: Stream, begin: Callable[[Any], Coroutine[Any, Any, None]]
 
 
 async def consume(
-    stream: Stream, handler: Callable[[Job], object], until: Awaitable[object] | None, hooks: Hooks
+    stream: Stream,
+    handler: Callable[[Job], object],
+    until: Awaitable[object] | None,
+    hooks: Hooks,
+    handling: Handling,
 ) -> None:
     """Handles events."""
 
     async def begin(job: Job) -> None:
+        # Here, and not where it is made: it may begin at once.
+        handling.add(asyncio.current_task())
         await _handle(job, handler, hooks)
 
-    await _run(stream, begin, until)
+    await _run(stream, begin, until, handling)
 
 
-async def serve(stream: Stream, handler: Callable[[Request], object], until: Awaitable[object] | None) -> None:
+async def serve(
+    stream: Stream, handler: Callable[[Request], object], until: Awaitable[object] | None, handling: Handling
+) -> None:
     """Answers requests."""
 
     async def begin(request: Request) -> None:
+        handling.add(asyncio.current_task())
         await _answer(request, handler)
 
-    await _run(stream, begin, until)
+    await _run(stream, begin, until, handling)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from . import _native, _process
 from ._admin import DeadLetters, Groups, Limits, Topics
 from ._base import MeshwireError
-from ._event import Event, of_parts
-from ._handlers import consume, serve
+from ._event import Event, many, of_parts
+from ._handlers import Handling, consume, serve, waits_for_itself
 from ._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from ._native import Job, Pending, Receipt, Reply, Request
 from ._options import Duration, texts
@@ -87,11 +87,12 @@ def connect(
 class Mesh:
     """A client of a gateway."""
 
-    __slots__ = ("__weakref__", "_client", "_hooks", "_loop", "_process")
+    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_loop", "_process")
 
     def __init__(self, client: _native.Client, hooks: Hooks) -> None:
         self._client = client
         self._hooks = hooks
+        self._handling: Handling = set()
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
@@ -161,6 +162,7 @@ class Mesh:
     async def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
         client = self._asked("publish")
+        events = many(events)
         if self._hooks.on_publish is not None:
             events = [self._hooked(topic, event, {}) for event in events]
         receipts: list[Receipt | MeshwireError] = await call(client.publish_batch(topic, events), outcome_unknown=True)
@@ -224,8 +226,8 @@ class Mesh:
 
         What the function returns, or what it awaits, is the reply; a generator gives many. What it raises is told to the requester.
         """
-        stream = self._asked("serve").serve(topic, texts(options))
-        await serve(stream, handler, until)
+        stream, _ = self._asked("serve").serve(topic, texts(options))
+        await serve(stream, handler, until, self._handling)
 
     # Receiving
 
@@ -251,10 +253,17 @@ class Mesh:
         It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time, whatever ``concurrency`` is. A function
         that is not async runs in the event loop, and holds it up.
         """
-        stream = self._asked("consume").consume(topic, texts(options))
-        await consume(stream, handler, until, self._hooks)
+        stream, _ = self._asked("consume").consume(topic, texts(options))
+        await consume(stream, handler, until, self._hooks, self._handling)
 
     # The client itself
+
+    def _ending(self, operation: str) -> _native.Client:
+        """The client, for a call that waits until all handlers have ended."""
+        client = self._asked(operation)
+        if asyncio.current_task() in self._handling:
+            raise waits_for_itself(operation)
+        return client
 
     async def connected(self) -> None:
         """Waits until the client is logged in at a gateway."""
@@ -284,8 +293,11 @@ class Mesh:
         return counts
 
     async def drain(self, deadline: float | None = None) -> None:
-        """Ends the client: streams end, new publishes are refused, what is in flight has ``deadline`` seconds (30) to finish."""
-        client = self._asked("drain")
+        """Ends the client: streams end, new publishes are refused, what is in flight has ``deadline`` seconds (30) to finish.
+
+        Awaited by a handler of the client, which would wait for itself, it raises ``InvalidError``.
+        """
+        client = self._ending("drain")
         try:
             await call(client.drain(deadline))
         finally:
@@ -293,7 +305,7 @@ class Mesh:
 
     async def close(self) -> None:
         """Drains with the default deadline. Again is nothing."""
-        client = self._asked("close")
+        client = self._ending("close")
         if client.state == "closed":
             client.release()
             return
@@ -339,6 +351,7 @@ class Mesh:
 
 def raise_failures(client: _native.Client) -> None:
     """Tells of failures that nobody has seen."""
-    errors = [error for pending in client.failures() if (error := pending.error()) is not None]
+    failed, untold = client.failures()
+    errors = [error for pending in failed if (error := pending.error()) is not None]
     if errors:
-        raise PublishError(errors)
+        raise PublishError(errors, untold)

@@ -48,11 +48,13 @@ pub(super) fn errors(source: &str) -> String {
 
 /// What a flush tells: it stands for several.
 const PUBLISH_ERROR: &str = "\n\nclass PublishError(MeshwireError):
-    \"\"\"Publishes failed that nobody awaited: ``errors`` has one for each. Code, retry and message are those of the first.\"\"\"
+    \"\"\"Publishes failed that nobody awaited: ``errors`` has one for each, ``untold`` says how many more there was no room for. Code, retry
+    and message are those of the first.\"\"\"
 
-    def __init__(self, errors: list[MeshwireError]) -> None:
+    def __init__(self, errors: list[MeshwireError], untold: int = 0) -> None:
         first = errors[0]
-        more = f\", and {len(errors) - 1} more failed\" if len(errors) > 1 else \"\"
+        others = len(errors) - 1 + untold
+        more = f\", and {others} more failed\" if others > 0 else \"\"
         super().__init__(
             first.message + more,
             operation=\"flush\",
@@ -60,13 +62,15 @@ const PUBLISH_ERROR: &str = "\n\nclass PublishError(MeshwireError):
             retry_after=first.retry_after,
             context=first.context,
         )
-        #: All of them, in the order in which they failed.
+        #: In the order in which they failed.
         self.errors = errors
+        #: How many more failed since the last flush.
+        self.untold = untold
         self.code: str = first.code  # type: ignore[misc]
         self.number: int = first.number  # type: ignore[misc]
 
-    def __reduce__(self) -> tuple[type[PublishError], tuple[list[MeshwireError]]]:
-        return PublishError, (self.errors,)
+    def __reduce__(self) -> tuple[type[PublishError], tuple[list[MeshwireError], int]]:
+        return PublishError, (self.errors, self.untold)
 ";
 
 /// The kinds of the options that a program sets.

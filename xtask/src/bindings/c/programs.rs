@@ -86,7 +86,7 @@ impl Way {
 }
 
 /// What a program is made of: one file, or all of its folder, and what the programs beside it share.
-fn sources(folder: &Path, program: &str) -> anyhow::Result<Vec<PathBuf>> {
+pub(super) fn sources(folder: &Path, program: &str) -> anyhow::Result<Vec<PathBuf>> {
     let own = folder.join(program);
     if !own.is_dir() {
         return Ok(vec![folder.join(format!("{program}.c"))]);

@@ -25,8 +25,8 @@ struct Bar {
 
 const BARS: [Bar; 2] = [
     Bar { name: "libmeshwire", goal: 5_000_000, most: 5_000_000 },
-    // Two thirds of it are TLS, the runtime and the standard library.
-    Bar { name: "libmeshwire-tcp", goal: 2_000_000, most: 3_400_000 },
+    // 3,254,336 were reached: half of it is TLS, the runtime and the standard library, and tables for panics are an eighth. `docs/c.md` tells.
+    Bar { name: "libmeshwire-tcp", goal: 2_000_000, most: 3_350_000 },
 ];
 
 impl Bar {
@@ -105,8 +105,8 @@ fn lacking(shop: &mut Shop<'_>, shelf: &Path) -> anyhow::Result<Outcome> {
     tree(&shop.workspace.root.join("bindings/c/tests/c"), &suite)?;
     let mut sum = Outcome::default();
     for name in ["small", "suite"] {
-        let program = suite.join(name);
-        let sources = [suite.join(name).with_extension("c")];
+        let program = suite.join(format!("{name}-small"));
+        let sources = programs::sources(&suite, name)?;
         programs::shared(shop, &Installed(shelf.to_owned()), &sources, &program, &["meshwire-tcp"])?;
         sum.add(play(shop, &mut Command::new(program), &format!("{name} with libmeshwire-tcp"))?);
     }

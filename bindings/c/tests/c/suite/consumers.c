@@ -109,7 +109,7 @@ static void work_that_is_misused_is_an_error_and_is_not_lost(void) {
   CHECK(n == 1 && job != NULL && mw_works_take(works, &work, 1, &n, NULL) == MW_INVALID);
   mw_works_free(works);
   mw_works_free(NULL);
-  CHECK(mw_job_end(job, 99, 0, NULL, NULL) == MW_INVALID && mw_job_end(job, MW_HANDLED, 0, "\xff", NULL) == MW_INVALID);
+  CHECK(mw_job_end(job, 99, 0, NULL, NULL) == MW_INVALID);
   CHECK(mw_job_read(job, NULL, NULL) == MW_INVALID && mw_job_read((mw_job *)consumer, &m, NULL) == MW_INVALID);
   FINE(mw_job_read(job, &m, &err));
   CHECK(m.attempt == 1);
@@ -118,6 +118,36 @@ static void work_that_is_misused_is_an_error_and_is_not_lost(void) {
   mw_consumer_free(consumer);
   mw_close(mesh, -1);
   mw_queue_free(queue);
+}
+
+static void a_reason_that_is_no_utf8_ends_what_it_is_of(void) {
+  mw_client *mesh = connected();
+  mw_consumer *consumer = NULL;
+  mw_subscription *sub = NULL;
+  mw_work work;
+  mw_text *letters = NULL;
+  mw_delivery *d;
+  size_t n;
+  FINE(mw_publish(mesh, "reasons", mw_text_data("x"), NULL, NULL, &err));
+  FINE(mw_consumer_new(mesh, "reasons", "group=g", &consumer, &err));
+  FINE(mw_consumer_next(consumer, &work, 1, PATIENCE, &n, &err));
+  CHECK(n == 1);
+  FINE(mw_job_end(work.job, MW_HANDLE_NEVER, 0, "job \xff", &err));
+  FINE(mw_subscribe(mesh, "reasons", "group=h", &sub, &err));
+  d = next(sub);
+  CHECK(d != NULL && mw_reject(d, "event \xff") == MW_OK);
+  mw_consumer_free(consumer);
+  mw_unsubscribe(sub);
+  FINE(mw_drain(mesh, PATIENCE, &err));
+  mw_close(mesh, -1);
+  mesh = connected();
+  FINE(mw_admin(mesh, "dead_letters.list", "{\"topic\":\"reasons\",\"group\":\"g\"}", &letters, &err));
+  CHECK(strstr(mw_text_chars(letters), "job \xef\xbf\xbd") != NULL);
+  mw_text_free(letters);
+  FINE(mw_admin(mesh, "dead_letters.list", "{\"topic\":\"reasons\",\"group\":\"h\"}", &letters, &err));
+  CHECK(strstr(mw_text_chars(letters), "event \xef\xbf\xbd") != NULL);
+  mw_text_free(letters);
+  mw_close(mesh, -1);
 }
 
 static void consumers_that_cannot_be_are_refused_where_they_begin_or_when_they_are_asked(void) {
@@ -155,5 +185,6 @@ static void consumers_that_cannot_be_are_refused_where_they_begin_or_when_they_a
   test(events_are_asked_for_and_become_what_the_program_says)                \
   test(events_come_to_a_queue_and_those_that_nobody_takes_have_failed)       \
   test(work_that_is_misused_is_an_error_and_is_not_lost)                     \
+  test(a_reason_that_is_no_utf8_ends_what_it_is_of)                          \
   test(consumers_that_cannot_be_are_refused_where_they_begin_or_when_they_are_asked)
 GROUP(consumers)

@@ -54,9 +54,24 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
         request.end_failed(problem_of(problem))
 
 
-def run(stream: Stream, begin: Callable[[Any], None], concurrency: int, until: threading.Event | None) -> None:
+def run(
+    stream: Stream,
+    begin: Callable[[Any], None],
+    concurrency: int,
+    until: threading.Event | None,
+    handling: list[int],
+) -> None:
     """Handles what comes, on this thread if it is one at a time. Nobody can end a handler here whose work was lost: it looks itself, at
-    ``lost``."""
+    ``lost``. ``handling`` has the threads that run handlers."""
+
+    def one(work: Any) -> None:
+        thread = threading.get_ident()
+        handling.append(thread)
+        try:
+            begin(work)
+        finally:
+            handling.remove(thread)
+
     begun: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
     pool = ThreadPoolExecutor(concurrency, "meshwire-handler") if concurrency > 1 else None
     try:
@@ -68,9 +83,9 @@ def run(stream: Stream, begin: Callable[[Any], None], concurrency: int, until: t
                     continue
                 begun[work.number] = work
                 if pool is None:
-                    begin(work)
+                    one(work)
                 else:
-                    pool.submit(contextvars.copy_context().run, begin, work)
+                    pool.submit(contextvars.copy_context().run, one, work)
             if stream.ended:
                 return
             if until is not None and until.is_set():

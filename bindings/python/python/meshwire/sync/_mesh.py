@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import _native, _process
 from .._base import MeshwireError
-from .._event import Event, of_parts
+from .._event import Event, many, of_parts
+from .._handlers import waits_for_itself
 from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
@@ -83,11 +84,13 @@ def connect(
 class Mesh:
     """A client of a gateway, for any thread of the process that made it."""
 
-    __slots__ = ("__weakref__", "_client", "_hooks")
+    __slots__ = ("__weakref__", "_client", "_handling", "_hooks")
 
     def __init__(self, client: _native.Client, hooks: Hooks) -> None:
         self._client = client
         self._hooks = hooks
+        #: Threads that run handlers now.
+        self._handling: list[int] = []
 
     def _hooked(self, topic: str, event: object, said: Any) -> Event:
         hook = self._hooks.on_publish
@@ -119,6 +122,7 @@ class Mesh:
 
     def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
+        events = many(events)
         if self._hooks.on_publish is not None:
             events = [self._hooked(topic, event, {}) for event in events]
         receipts: list[Receipt | MeshwireError] = self._client.publish_batch(topic, events)
@@ -179,8 +183,8 @@ class Mesh:
         What the function returns is the reply; a generator gives many. What it raises is told to the requester. With ``concurrency`` it
         is called by so many threads.
         """
-        stream = self._client.serve(topic, texts(options))
-        run(stream, lambda request: answer(request, handler), options.get("concurrency", 1), until)
+        stream, concurrency = self._client.serve(topic, texts(options))
+        run(stream, lambda request: answer(request, handler), concurrency, until, self._handling)
 
     def subscribe(self, topic: str, /, **options: Unpack[SubscribeOptions]) -> Subscription:
         """Deliveries of a topic, which the program settles.
@@ -204,8 +208,13 @@ class Mesh:
         It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time. With ``concurrency`` it is called by so
         many threads, with 1 by this one.
         """
-        stream = self._client.consume(topic, texts(options))
-        run(stream, lambda job: handle(job, handler, self._hooks), options.get("concurrency", 1), until)
+        stream, concurrency = self._client.consume(topic, texts(options))
+        run(stream, lambda job: handle(job, handler, self._hooks), concurrency, until, self._handling)
+
+    def _ending(self, operation: str) -> None:
+        """Before a call that waits until all handlers have ended."""
+        if threading.get_ident() in self._handling:
+            raise waits_for_itself(operation)
 
     def connected(self) -> None:
         """Waits until the client is logged in at a gateway."""
@@ -234,7 +243,11 @@ class Mesh:
         return counts
 
     def drain(self, deadline: float | None = None) -> None:
-        """Ends the client: streams end, new publishes are refused, what is in flight has ``deadline`` seconds (30) to finish."""
+        """Ends the client: streams end, new publishes are refused, what is in flight has ``deadline`` seconds (30) to finish.
+
+        Called by a handler of the client, which would wait for itself, it raises ``InvalidError``.
+        """
+        self._ending("drain")
         try:
             self._client.drain(deadline)
         finally:
@@ -242,6 +255,7 @@ class Mesh:
 
     def close(self) -> None:
         """Drains with the default deadline. Again is nothing."""
+        self._ending("close")
         if self._client.state == "closed":
             self._client.release()
             return

@@ -1,5 +1,5 @@
 /* What libmeshwire-tcp has, and what it says of what it has not. */
-#include "harness.h"
+#include "../harness.h"
 
 static void a_scheme_that_is_not_in_it_is_unsupported_and_the_text_says_what_is_and_where_the_rest_is(void) {
   const char *urls[] = {"grpc://127.0.0.1:7400", "grpcs://127.0.0.1:7400", "ws://127.0.0.1:7400",
@@ -47,7 +47,8 @@ static void what_is_published_is_received_and_requests_and_administration_work(v
   test(tls_is_in_it)                                                                                 \
   test(what_is_published_is_received_and_requests_and_administration_work)
 
-#define CASE(name) {#name, name},
-static const test_case tests[] = {TESTS(CASE)};
+GROUP(small)
 
-int main(int argc, char **argv) { return run_all(tests, sizeof tests / sizeof *tests, argc > 1 ? argv[1] : ""); }
+static const test_group *const groups[] = {&small_tests};
+
+int main(int argc, char **argv) { return run_all(groups, sizeof groups / sizeof *groups, argc > 1 ? argv[1] : ""); }
