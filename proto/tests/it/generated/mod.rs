@@ -79,6 +79,14 @@ fn the_checked_in_page_on_c_has_the_errors_that_the_catalogue_generates() {
 }
 
 #[test]
+fn the_checked_in_page_on_go_has_the_errors_and_options_that_the_catalogues_generate() {
+    let errors = std::fs::read_to_string(root().join("errors.toml")).unwrap();
+    let options = std::fs::read_to_string(root().join("options.toml")).unwrap();
+    settle_part(&root().join("../docs/go.md"), "errors", &go::error_page(&errors));
+    settle_part(&root().join("../docs/go.md"), "options", &go::option_page(&options));
+}
+
+#[test]
 fn the_page_of_errors_says_what_each_door_says_of_each_kind() {
     let page = std::fs::read_to_string(root().join("../docs/errors.md")).unwrap();
     let rows = page.lines().filter(|line| line.starts_with("| ") && line.contains('`'));

@@ -139,7 +139,7 @@ fn statuses(row: &Table) -> String {
     all.map(|status| status.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn bounds(r: &Table) -> Option<(i64, i64)> {
+pub(super) fn bounds(r: &Table) -> Option<(i64, i64)> {
     r.get("min").map(|_| (number(r, "min"), number(r, "max")))
 }
 
