@@ -23,3 +23,15 @@ pub(super) fn codes(source: &str) -> String {
     }
     out + ")\n"
 }
+
+/// What Go's own kind an error is of, as `Is` in bindings/go/error.go has it.
+pub(super) fn also(code: &str) -> String {
+    let source = include_str!("../../../../bindings/go/error.go");
+    let case = source.split("\tcase ").skip(1).find(|case| {
+        let (codes, rest) = case.split_once(":\n").unwrap_or((case, ""));
+        rest.trim_start().starts_with("return target == ")
+            && codes.split(", ").any(|one| one == format!("Code{}", camel(code)))
+    });
+    let kind = case.and_then(|case| case.split_once("return target == ")).and_then(|(_, kind)| kind.lines().next());
+    kind.map_or_else(String::new, |kind| format!("`{kind}`"))
+}
