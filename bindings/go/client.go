@@ -204,20 +204,26 @@ func (c *Client) Flush(ctx context.Context) error {
 }
 
 // Drain finishes what is in flight, at the latest when the context ends, and ends the client: publishes get their answers, handlers end,
-// settles are sent. An error says that something was left. Without a deadline it has 30 s.
+// settles are sent. An error says that something was left. Without a deadline it has 30 s. INVALID in a handler, which would wait for itself:
+// there end the context of Consume or Serve.
 func (c *Client) Drain(ctx context.Context) error {
 	deadline := time.Duration(-1)
 	if until, ok := ctx.Deadline(); ok {
 		deadline = max(time.Until(until), 0)
 	}
-	return c.end(ctx, deadline)
+	return c.end(ctx, "drain", deadline)
 }
 
-// Close drains the client with the default deadline, and ends it. Again is nothing, and gives the same.
-func (c *Client) Close() error { return c.end(context.Background(), -1) }
+// Close drains the client with the default deadline, and ends it. Again is nothing, and gives the same. INVALID in a handler, as Drain.
+func (c *Client) Close() error { return c.end(context.Background(), "close", -1) }
 
-func (c *Client) end(ctx context.Context, deadline time.Duration) error {
+func (c *Client) end(ctx context.Context, operation string, deadline time.Duration) error {
 	defer runtime.KeepAlive(c)
+	if !c.ending.Load() {
+		if err := c.mayWait(operation); err != nil {
+			return err
+		}
+	}
 	c.closing.Do(func() {
 		// The deadline is the library's to keep: it says what was left. A context that is cancelled ends the wait.
 		stop, cancel := context.WithCancel(context.WithoutCancel(ctx))

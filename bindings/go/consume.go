@@ -54,6 +54,9 @@ type loop struct {
 	handlers sync.WaitGroup
 	mu       sync.Mutex
 	running  map[uint64]context.CancelCauseFunc
+	// idle is where goroutines whose handler has ended get the next one.
+	idle    chan func()
+	workers sync.WaitGroup
 }
 
 // most pieces of work are taken at once: as many as handlers run, as a rule.
@@ -61,8 +64,12 @@ const mostWorks = 64
 
 // run asks for work and has it begun until the loop is over. When the context ends no more is taken, and those that run may end.
 func (l *loop) run(ctx context.Context, begin func(ctx context.Context, work native.Work)) error {
-	l.running = make(map[uint64]context.CancelCauseFunc)
+	l.running, l.idle = make(map[uint64]context.CancelCauseFunc), make(chan func())
 	defer l.loop.Free()
+	defer func() {
+		close(l.idle)
+		l.workers.Wait()
+	}()
 	// Whoever handles goes on when the context ends: it is to end in good order.
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -102,14 +109,14 @@ func (l *loop) lost(number uint64) {
 	}
 }
 
-// handle runs one handler on a goroutine of its own.
+// handle runs one handler on a goroutine that runs no other meanwhile.
 func (l *loop) handle(ctx context.Context, number uint64, handler func(ctx context.Context)) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	l.mu.Lock()
 	l.running[number] = cancel
 	l.mu.Unlock()
 	l.handlers.Add(1)
-	go func() {
+	work := func() {
 		defer l.handlers.Done()
 		defer func() {
 			l.mu.Lock()
@@ -118,7 +125,46 @@ func (l *loop) handle(ctx context.Context, number uint64, handler func(ctx conte
 			cancel(nil)
 		}()
 		handler(ctx)
-	}()
+	}
+	select {
+	case l.idle <- work:
+	default:
+		l.workers.Add(1)
+		go l.work(work)
+	}
+}
+
+// work runs handlers one after the other: a goroutine asks for its number once, which costs more than to begin it.
+func (l *loop) work(work func()) {
+	defer l.workers.Done()
+	here := goroutine()
+	l.core.handling.Store(here, nil)
+	defer l.core.handling.Delete(here)
+	for ok := true; ok; work, ok = <-l.idle {
+		work()
+	}
+}
+
+// goroutine is the number of the one that asks, which Go tells in the first line of its stack alone: "goroutine 7 [running]:".
+func goroutine() (number uint64) {
+	var text [64]byte
+	said := text[:runtime.Stack(text[:], false)]
+	for _, digit := range said[min(len("goroutine "), len(said)):] {
+		if digit < '0' || digit > '9' {
+			break
+		}
+		number = number*10 + uint64(digit-'0')
+	}
+	return number
+}
+
+// mayWait says whether this goroutine may wait until all handlers have ended.
+func (c *core) mayWait(operation string) error {
+	if _, handles := c.handling.Load(goroutine()); !handles {
+		return nil
+	}
+	return invalid(operation, "a handler that runs on this goroutine would wait for itself: end the context of its Consume or Serve in it, and "+
+		"call this behind that", nil)
 }
 
 // safely has a panic of a handler, or a hook, be its failure.

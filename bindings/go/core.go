@@ -41,6 +41,9 @@ type core struct {
 	// streams are open subscriptions, whose deliveries nobody was handed are given back when the client drains.
 	streams map[*stream]struct{}
 
+	// handling has the numbers of the goroutines that run handlers.
+	handling sync.Map
+
 	settles settles
 	unseen  unseen
 	// hasFile: publishes are admitted when they are in the offline file.

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/meshwire/meshwire-go/internal/native"
@@ -33,18 +34,23 @@ type stream struct {
 	failed error
 	// size is how many bytes an event takes.
 	size    int
-	looked  time.Time
-	taken   time.Time
-	most    int
 	handles []native.Handle
+	// claimed is when the library was last told that the program was handed one.
+	claimed time.Time
+
+	// unclaimed is the last one that the program was handed since; the timer tells it.
+	unclaimed atomic.Uintptr
+	armed     atomic.Bool
+	timer     *time.Timer
 }
 
-// mostAtOnce is more than are sent ahead by default, so that a batch is what is there.
+// mostAtOnce is as many as are sent ahead by default, so that a batch is what is there. Until the program is handed them the library looks
+// after them.
 const mostAtOnce = 256
 
-// patience is how long what was taken of the library in one batch should take to be worked on: meanwhile nobody extends its leases. The
-// slower a program is, the fewer it takes at once.
-const patience = 20 * time.Millisecond
+// claimAge is how long what the program is handed may wait to be claimed, so that a program that is fast pays no call for each: far below the
+// shortest ack wait, in which the library takes nothing back, and below what a reconnect takes.
+const claimAge = 20 * time.Millisecond
 
 // Subscribe subscribes to a topic. With Group it takes its share of the group's events; without, it gets all that is published from now
 // on. When Subscribe returns the gateway knows of it.
@@ -65,33 +71,34 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{core: c.core, handle: completion.Value, closed: make(chan struct{}), most: 1}
+	s := &stream{core: c.core, handle: completion.Value, closed: make(chan struct{})}
+	native.TakeAhead(s.handle)
 	c.mu.Lock()
 	c.streams[s] = struct{}{}
 	c.mu.Unlock()
 	sub := &Subscription{s, topic, c}
 	// Only a net.
-	runtime.AddCleanup(sub, func(s *stream) { s.end() }, s)
+	runtime.AddCleanup(sub, func(s *stream) { s.end(native.Unsubscribe) }, s)
 	return sub, nil
 }
 
 // Topic is what was subscribed to.
 func (s *Subscription) Topic() string { return s.topic }
 
-// Close ends the subscription. What the program was not handed comes again at once, and has not failed; what it was handed can still be
-// settled. Again is nothing.
+// Close ends the subscription. What is unsettled comes again at once, and has not failed. Again is nothing.
 func (s *Subscription) Close() error {
-	s.end()
+	s.end(native.Unsubscribe)
 	runtime.KeepAlive(s)
 	return nil
 }
 
-func (s *stream) end() {
+func (s *stream) end(how func(native.Handle)) {
 	s.over.Do(func() {
 		s.core.settles.flush()
+		s.claim()
 		// First: whoever finds the handle gone finds why.
 		close(s.closed)
-		native.Unsubscribe(s.handle)
+		how(s.handle)
 		s.core.mu.Lock()
 		delete(s.core.streams, s)
 		s.core.mu.Unlock()
@@ -123,10 +130,14 @@ func (s *stream) leave() {
 }
 
 // All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error; after
-// other errors more may come. The program settles them. Leaving the loop closes the subscription, so that what is unsettled comes again at once.
+// other errors more may come. The program settles them. Leaving the loop closes the subscription: what the program was handed and has not
+// settled has failed, and the rest comes again at once.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
-		defer s.Close()
+		defer func() {
+			s.end(native.Leave)
+			runtime.KeepAlive(s)
+		}()
 		for {
 			d, err := s.take(ctx)
 			if d == nil && err == nil {
@@ -191,7 +202,7 @@ func (s *stream) fill(batch []*Delivery, most int) []*Delivery {
 				break
 			}
 		}
-		if time.Since(s.taken) > staleAfter {
+		if time.Since(s.claimed) >= claimAge {
 			if d := s.hand(); d != nil {
 				batch = append(batch, d)
 			}
@@ -199,7 +210,9 @@ func (s *stream) fill(batch []*Delivery, most int) []*Delivery {
 		}
 		// So fresh are all of them.
 		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
-			batch = append(batch, &s.here[s.next])
+			d := &s.here[s.next]
+			s.handed(d)
+			batch = append(batch, d)
 		}
 	}
 	return batch
@@ -210,8 +223,14 @@ func (s *stream) hand() *Delivery {
 	for s.next < len(s.here) {
 		d := &s.here[s.next]
 		s.next++
-		// After a reconnect what was taken before comes again: handling it now would be once too often.
-		if time.Since(s.taken) > staleAfter && native.IsStale(d.held().Load()) {
+		if now := time.Now(); now.Sub(s.claimed) < claimAge {
+			s.handed(d)
+		} else if native.Claim(d.held().Load()) {
+			s.claimed = now
+			s.unclaimed.Store(0)
+		} else {
+			// It comes again: handling it now would be once too often. So others may.
+			s.claimed = time.Time{}
 			native.GiveBack([]native.Handle{d.held().Swap(0)})
 			continue
 		}
@@ -220,8 +239,27 @@ func (s *stream) hand() *Delivery {
 	return nil
 }
 
-// staleAfter is below what a reconnect takes.
-const staleAfter = 20 * time.Millisecond
+// handed has the library told soon that the program has this one, and all before it. The lock is held.
+func (s *stream) handed(d *Delivery) {
+	s.unclaimed.Store(d.held().Load())
+	if s.armed.Load() {
+		return
+	}
+	s.armed.Store(true)
+	if s.timer == nil {
+		s.timer = time.AfterFunc(claimAge, s.claim)
+	} else {
+		s.timer.Reset(claimAge)
+	}
+}
+
+// claim tells it. What was settled meanwhile is claimed by that.
+func (s *stream) claim() {
+	s.armed.Store(false)
+	if handle := s.unclaimed.Swap(0); handle != 0 {
+		native.Claim(handle)
+	}
+}
 
 // more takes what the library has, without waiting. The lock is held.
 func (s *stream) more(most int) error {
@@ -249,25 +287,10 @@ func (s *stream) read(handles []native.Handle) error {
 	if err != nil {
 		return err
 	}
-	s.here, s.next, s.taken = here, 0, time.Now()
+	s.here, s.next = here, 0
 	// A little more than these took, so that the next ones fit at once.
 	s.size = size/len(handles)*9/8 + 16
 	return nil
-}
-
-// pace says how many to take: as many as the program worked off lately in the time that they may wait here. The lock is held.
-func (s *stream) pace() int {
-	now := time.Now()
-	if taken := len(s.here); taken > 0 {
-		switch spent := now.Sub(s.looked); {
-		case spent > patience:
-			s.most = max(1, min(s.most, int(int64(taken)*int64(patience)/int64(spent))))
-		case spent < patience/4:
-			s.most = min(s.most*4, mostAtOnce)
-		}
-	}
-	s.looked = now
-	return s.most
 }
 
 // ended says that the subscription was closed, or its client.
@@ -300,9 +323,8 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		if s.ended() {
 			return nil, nil
 		}
-		most := s.pace()
 		s.here, s.next = nil, 0
-		if err := s.more(most); err != nil {
+		if err := s.more(mostAtOnce); err != nil {
 			// Its handle may have gone meanwhile.
 			if s.ended() {
 				err = nil
@@ -314,14 +336,13 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		}
 		// Whoever publishes more may wait for the acks of what is done.
 		s.core.settles.flush()
-		completion, err := s.core.wait(ctx, native.Next(s.handle, most))
+		completion, err := s.core.wait(ctx, native.Next(s.handle, mostAtOnce))
 		if err != nil {
 			if s.ended() {
 				err = nil
 			}
 			return nil, err
 		}
-		s.looked = time.Now()
 		switch {
 		case completion.Kind == native.Over:
 			return nil, nil

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::hooks::SettledAs;
 use crate::inbox::{Answer, How, Inbox, Settled};
+use crate::prefetched::Claim;
 use crate::{Error, Position, Result};
 
 /// One event handed to a consumer, which says what becomes of it: [`ack`](Self::ack)
@@ -50,6 +51,8 @@ pub struct Delivery {
     layout: EventLayout,
     inbox: Arc<Inbox>,
     place: Place,
+    /// The program was not handed it yet: a binding has it.
+    unclaimed: Option<Arc<Claim>>,
     settled: bool,
 }
 
@@ -126,7 +129,12 @@ impl Delivery {
                     .with("position", place.position.to_string()));
             }
         };
-        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, settled: false })
+        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, unclaimed: None, settled: false })
+    }
+
+    pub(crate) fn unclaimed(mut self, claim: Option<Arc<Claim>>) -> Self {
+        self.unclaimed = claim;
+        self
     }
 
     /// The event, read in place: attributes and data are slices of what was received.
@@ -277,6 +285,7 @@ impl Delivery {
     /// Still working: the lease begins anew. It can be made to last up to 12 h in
     /// all. Sent as [`ack`](Self::ack) is; [`consume`](crate::Mesh::consume) does it by itself.
     pub fn extend(&self) {
+        self.claim_anyhow();
         self.inbox.extend([(self.place.generation, self.place.number, 1)]);
     }
 
@@ -288,6 +297,7 @@ impl Delivery {
     /// # Cancel safety
     /// It is sent whether the answer is awaited or not.
     pub fn extend_confirmed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.claim_anyhow();
         let answer = self.inbox.settle_confirmed(self.range(SettleKind::Extend.into()));
         let (inbox, position) = (Arc::clone(&self.inbox), self.position());
         async move { answered(answer, "extend_confirmed", &inbox, position).await }
@@ -349,6 +359,9 @@ impl Delivery {
     /// What becomes of it is known: from here on it is not dropped.
     fn decided(&mut self, how: &How) {
         self.settled = true;
+        if let Some(claim) = self.unclaimed.take() {
+            claim.take(self.place.number);
+        }
         let settled = match how.kind {
             SettleKind::Ack => SettledAs::Ack,
             SettleKind::Reject => SettledAs::Reject,
@@ -408,10 +421,34 @@ impl Delivery {
         self.place.number
     }
 
-    /// Gives it back unbegun: it comes again at once, and has not failed. For bindings, which take ahead of their programs.
+    /// The program is handed it now, and with it all before it; `false`: it comes again, or the client drains, and it is to be
+    /// [forgotten](Self::forget). For bindings, which took it [ahead](crate::Subscription::take_ahead). What is said of it claims it too.
+    #[doc(hidden)]
+    pub fn claim(&mut self) -> bool {
+        // First: either this sees that the client drains, or the drain that it is out.
+        let claimed = self.claim_anyhow() && !self.inbox.is_stopped() && !self.is_stale();
+        if claimed {
+            self.unclaimed = None;
+        }
+        claimed
+    }
+
+    /// `false`: its lease was given back.
+    fn claim_anyhow(&self) -> bool {
+        self.unclaimed.as_ref().is_none_or(|claim| claim.take(self.place.number))
+    }
+
+    /// Gives it back unbegun: it comes again at once, and has not failed. So is one that is dropped [unclaimed](Self::claim).
     #[doc(hidden)]
     pub fn give_back(mut self) {
+        self.return_unbegun();
+    }
+
+    fn return_unbegun(&mut self) {
         self.settled = true;
+        if self.is_stale() || !self.claim_anyhow() {
+            return self.inbox.forget(&self.range(SettleKind::Release.into()));
+        }
         self.inbox.settle(self.range(SettleKind::Release.into()), self.event.len(), self.place.position);
     }
 
@@ -419,7 +456,7 @@ impl Delivery {
     #[doc(hidden)]
     pub fn forget(mut self) {
         self.settled = true;
-        self.inbox.give_up(1);
+        self.inbox.forget(&self.range(SettleKind::Release.into()));
     }
 }
 
@@ -442,6 +479,9 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         if self.settled {
             return;
+        }
+        if self.unclaimed.is_some() {
+            return self.return_unbegun();
         }
         self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);
         if std::thread::panicking() {

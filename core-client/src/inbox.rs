@@ -12,9 +12,12 @@ use meshwire_proto::frame::{DeliverRun, SettleKind};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
+use crate::handed::Unsettled;
 use crate::outbox::Outbox;
-use crate::prefetched::{Claim, Look, Prefetched};
+use crate::prefetched::{Claim, Look, Prefetched, Range};
 use crate::session::{Failure, SubscriptionId};
+use crate::settled::is_final;
+pub(crate) use crate::settled::{How, Settled};
 use crate::{Error, Result};
 
 /// A run and the generation that its settles must name.
@@ -22,32 +25,8 @@ use crate::{Error, Result};
 pub(crate) struct Batch {
     pub(crate) generation: u32,
     pub(crate) run: DeliverRun,
-    /// The claim on its numbers, where they have leases.
+    /// The claim on its numbers, where they have leases or a binding takes them ahead.
     pub(crate) claim: Option<Arc<Claim>>,
-}
-
-/// What is said of deliveries.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct How {
-    pub(crate) kind: SettleKind,
-    /// For a nack: `None` for when the group's settings say.
-    pub(crate) delay_ms: Option<u32>,
-    pub(crate) reason: Option<Arc<str>>,
-}
-
-impl From<SettleKind> for How {
-    fn from(kind: SettleKind) -> Self {
-        Self { kind, delay_ms: None, reason: None }
-    }
-}
-
-/// Consecutive deliveries settled alike.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) generation: u32,
-    pub(crate) first: u64,
-    pub(crate) count: u32,
-    pub(crate) how: How,
 }
 
 /// What came of a settle, and of a nack the boundary of [`Output::Settled`](crate::session::Output::Settled).
@@ -89,15 +68,21 @@ struct Contents {
     resumed: bool,
     /// Those that the program was handed and dropped: they fail when the subscription ends.
     dropped: VecDeque<(u32, u64)>,
+    /// What was handed out and not settled, where a binding tells when the program leaves; `left`: it has.
+    unsettled: Option<Unsettled>,
+    left: bool,
     /// The highest position that was acked or rejected since a session was lost, in time for the next one.
     decided: u64,
     /// It was said of the last session that was lost that something was acked too late for it.
     late_told: bool,
 }
 
-/// Whether it is for ever: the program takes the event for done with.
-const fn is_final(how: &How) -> bool {
-    matches!(how.kind, SettleKind::Ack | SettleKind::Reject)
+impl Contents {
+    fn is_settled(&mut self, range: Range) {
+        if let Some(unsettled) = &mut self.unsettled {
+            unsettled.settled(range);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -114,6 +99,8 @@ pub(crate) struct Inbox {
     stopped: AtomicBool,
     /// Of those that the stream took, the ones that no program has been handed yet.
     waiting: AtomicU64,
+    /// Behind the last delivery that a binding took ahead; see [`Claim`].
+    fetched: AtomicU64,
     ack_wait: watch::Sender<Duration>,
     pub(crate) warned: AtomicBool,
     contents: Mutex<Contents>,
@@ -130,6 +117,7 @@ impl Inbox {
             valid_from: AtomicU32::new(0),
             stopped: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
             ack_wait: watch::Sender::new(Duration::ZERO),
             warned: AtomicBool::new(false),
             contents: Mutex::default(),
@@ -161,13 +149,26 @@ impl Inbox {
         self.waiting.store(count, Ordering::SeqCst);
     }
 
+    /// All before this one a binding has taken; as [`Inbox::set_waiting`].
+    pub(crate) fn set_fetched(&self, end: u64) {
+        self.fetched.store(end, Ordering::SeqCst);
+    }
+
     /// The driver brings events. Gives when to [look after](Self::look_after_leases) their leases.
     pub(crate) fn deliver(&self, generation: u32, run: DeliverRun) -> Option<Instant> {
         let ack_wait = *self.ack_wait.borrow();
         let mut contents = self.lock();
         let range = (generation, run.first_delivery, run.events.count());
-        let leased = (!ack_wait.is_zero()).then(|| contents.prefetched.arrived(range, ack_wait));
-        let (claim, look) = leased.unzip();
+        if let Some(unsettled) = &mut contents.unsettled {
+            unsettled.arrived(generation, run.first_delivery);
+        }
+        if !contents.prefetched.is_of(generation) {
+            self.set_fetched(0);
+        }
+        let has_leases = !ack_wait.is_zero();
+        let is_claimed = has_leases || contents.unsettled.is_some();
+        let (claim, look) = is_claimed.then(|| contents.prefetched.arrived(range, ack_wait)).unzip();
+        let look = look.filter(|_| has_leases);
         contents.runs.push_back(Batch { generation, run, claim });
         let waker = contents.waker.take();
         drop(contents);
@@ -190,6 +191,7 @@ impl Inbox {
             contents.runs.clear();
             contents.paused = true;
         }
+        release.iter().for_each(|range| contents.is_settled(*range));
         for (ranges, kind) in [(extend, SettleKind::Extend), (release, SettleKind::Release)] {
             let how = How::from(kind);
             let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
@@ -284,6 +286,7 @@ impl Inbox {
             contents.decided = contents.decided.max(position);
         }
         contents.held = contents.held.saturating_sub(settled.count.into());
+        contents.is_settled(settled.range());
         contents.done += 1;
         contents.settled_events = contents.settled_events.saturating_add(settled.count);
         contents.settled_bytes += bytes as u64;
@@ -348,6 +351,7 @@ impl Inbox {
         let mut contents = self.lock();
         contents.done += 1;
         if settled.how.kind != SettleKind::Extend {
+            contents.is_settled(settled.range());
             contents.held = contents.held.saturating_sub(1);
         }
         contents.confirms.push((settled, sender));
@@ -376,14 +380,22 @@ impl Inbox {
         }
     }
 
+    /// One comes again, and nothing was said of it.
+    pub(crate) fn forget(&self, settled: &Settled) {
+        self.lock().is_settled(settled.range());
+        self.give_up(settled.count.into());
+    }
+
     /// The program dropped a delivery that it was handed. The gateway has no more out here than the credit, and these
     /// leases are not extended: one that dropped behind as many later ones has ended.
     pub(crate) fn dropped(&self, generation: u32, number: u64) {
         let mut contents = self.lock();
-        if contents.dropped.len() >= self.most {
-            contents.dropped.pop_front();
+        if !contents.left {
+            if contents.dropped.len() >= self.most {
+                contents.dropped.pop_front();
+            }
+            contents.dropped.push_back((generation, number));
         }
-        contents.dropped.push_back((generation, number));
         drop(contents);
         self.give_up(1);
     }
@@ -396,6 +408,31 @@ impl Inbox {
         let of = |(generation, first)| Settled { generation, first, count: 1, how: how.clone() };
         let failed: Vec<Settled> = contents.dropped.drain(..).map(of).collect();
         contents.settles.extend(failed);
+    }
+
+    /// From here on it is counted what the program was handed and has not settled.
+    pub(crate) fn count_unsettled(&self) {
+        let mut contents = self.lock();
+        let mut unsettled = Unsettled::new(self.most);
+        for batch in &mut contents.runs {
+            let (generation, first) = (batch.generation, batch.run.first_delivery);
+            unsettled.arrived(generation, first);
+        }
+        contents.unsettled = Some(unsettled);
+    }
+
+    /// The program leaves, and the subscription ends: what it was handed and has not settled has failed. As
+    /// [`Inbox::fail_dropped`].
+    pub(crate) fn fail_unsettled(&self, reason: &str) {
+        let mut contents = self.lock();
+        let handed = if self.ack_wait.borrow().is_zero() { 0 } else { contents.prefetched.handed() };
+        let left = contents.unsettled.as_mut().map(|unsettled| unsettled.take(handed)).unwrap_or_default();
+        let how = How { kind: SettleKind::Nack, delay_ms: None, reason: Some(reason.into()) };
+        let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
+        contents.settles.extend(left.into_iter().map(of));
+        contents.left = true;
+        // They are among those.
+        contents.dropped.clear();
     }
 
     /// Whether something was settled that the driver has not collected; then it does at once, and wakes who asks.
@@ -428,6 +465,10 @@ impl Inbox {
     /// Whether every delivery that was handed out is settled, and that sent. Once the program drains.
     pub(crate) fn is_done(&self) -> bool {
         let contents = self.lock();
-        contents.held <= self.waiting.load(Ordering::SeqCst) && !contents.announced
+        let ahead = match contents.unsettled {
+            Some(_) => self.fetched.load(Ordering::SeqCst).saturating_sub(contents.prefetched.handed()),
+            None => 0,
+        };
+        contents.held <= self.waiting.load(Ordering::SeqCst) + ahead && !contents.announced
     }
 }

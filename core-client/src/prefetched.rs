@@ -5,8 +5,8 @@
 //! the program takes a delivery again.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,24 +17,55 @@ const LOOKS: u32 = 8;
 /// Generation, first number, how many.
 pub(crate) type Range = (u32, u64, u32);
 
-/// Which numbers of a generation are handed out or given back: all below it.
-#[derive(Debug, Default)]
-pub(crate) struct Claim(AtomicU64);
+/// How many times what is given back is kept apart.
+const TIMES: usize = 64;
+
+/// Which numbers of a generation are handed out or given back.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// All below it are.
+    next: AtomicU64,
+    /// What was given back: first, and behind the last.
+    given_back: Mutex<VecDeque<(u64, u64)>>,
+}
 
 impl Claim {
+    /// All below it are handed out or given back.
     fn next(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+        self.next.load(Ordering::SeqCst)
     }
 
-    /// Takes a delivery for the program; `false`: it was given back.
+    /// Takes a delivery for the program, and all before it; `false`: it was given back. Again is nothing.
     pub(crate) fn take(&self, number: u64) -> bool {
         let take = |next| (next <= number).then_some(number.saturating_add(1));
-        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, take).is_ok()
+        let taken = self.next.fetch_update(Ordering::SeqCst, Ordering::Acquire, take).is_ok();
+        taken || !self.has_given_back(number)
+    }
+
+    /// A later one may have been taken before it.
+    fn has_given_back(&self, number: u64) -> bool {
+        let given_back = self.given_back.lock().unwrap_or_else(PoisonError::into_inner);
+        given_back.iter().any(|(first, end)| (*first..*end).contains(&number))
     }
 
     /// Takes all below `end` that the program has not; the first of them.
     fn give_back(&self, end: u64) -> u64 {
-        self.0.fetch_max(end, Ordering::AcqRel)
+        // Held meanwhile: whoever sees that they are taken waits to see by whom.
+        let mut given_back = self.given_back.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = self.next.fetch_max(end, Ordering::AcqRel);
+        match given_back.back_mut() {
+            Some((_, last)) if *last == first => *last = end.max(first),
+            _ if first < end => given_back.push_back((first, end)),
+            _ => {}
+        }
+        if given_back.len() > TIMES {
+            // Whoever still has one from between them has had it for long.
+            let (first, _) = given_back.pop_front().unwrap_or_default();
+            if let Some(next) = given_back.front_mut() {
+                next.0 = first;
+            }
+        }
+        first
     }
 }
 
@@ -70,7 +101,7 @@ pub(crate) struct Look {
 /// What waits for the program, and when the program was last seen.
 #[derive(Debug, Default)]
 pub(crate) struct Prefetched {
-    claim: (u32, Arc<Claim>),
+    claim: Option<(u32, Arc<Claim>)>,
     waiting: VecDeque<Waiting>,
     /// What the program had done by then.
     seen: Option<(u64, u64, Instant)>,
@@ -84,14 +115,25 @@ fn pause(ack_wait: Duration) -> Duration {
 impl Prefetched {
     /// A run has come. Gives the claim on its numbers, and when to look.
     pub(crate) fn arrived(&mut self, (generation, first, count): Range, ack_wait: Duration) -> (Arc<Claim>, Instant) {
-        if self.claim.0 != generation {
-            self.claim = (generation, Arc::default());
-        }
+        let (_, claim) = match self.claim.take() {
+            Some(claim) if claim.0 == generation => claim,
+            _ => (generation, Arc::new(Claim { next: first.into(), given_back: Mutex::default() })),
+        };
+        self.claim = Some((generation, Arc::clone(&claim)));
         self.trim();
-        let (claim, since) = (Arc::clone(&self.claim.1), Instant::now());
+        let since = Instant::now();
         let end = first.saturating_add(count.into());
         self.waiting.push_back(Waiting { claim: Arc::clone(&claim), generation, first, end, since });
         (claim, since + pause(ack_wait))
+    }
+
+    /// Of the newest generation, below which number all are handed out or given back.
+    pub(crate) fn handed(&self) -> u64 {
+        self.claim.as_ref().map_or(0, |(_, claim)| claim.next())
+    }
+
+    pub(crate) fn is_of(&self, generation: u32) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.0 == generation)
     }
 
     /// Forgets what was handed out.
@@ -163,6 +205,40 @@ mod tests {
         let (_, _) = prefetched.arrived((0, 11, 1), WAIT);
         assert!(claim.take(11), "what comes later is not");
         assert_eq!(prefetched.look(WAIT, 19), Look::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_binding_has_ahead_is_extended_until_the_program_has_it_however_slow_that_is() {
+        let mut prefetched = Prefetched::default();
+        let (claim, at) = prefetched.arrived((0, 1, 10), WAIT);
+        tokio::time::sleep_until(at).await;
+        for number in 1..10 {
+            assert!(claim.take(number));
+            tokio::time::sleep(WAIT - Duration::from_millis(1)).await;
+            let look = prefetched.look(WAIT, 0);
+            assert_eq!((look.extend, look.release), (vec![(0, number + 1, 10 - number as u32)], vec![]));
+        }
+        assert!(claim.take(10) && prefetched.look(WAIT, 0) == Look::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_claimed_out_of_order_was_not_given_back_and_what_was_given_back_is_never_claimed() {
+        let mut prefetched = Prefetched::default();
+        let (claim, _) = prefetched.arrived((0, 1, 10), WAIT);
+        assert!(claim.take(4) && claim.take(2) && claim.take(4), "a later one first, and again");
+        prefetched.look(WAIT, 0);
+        tokio::time::sleep(WAIT).await;
+        assert_eq!(prefetched.look(WAIT, 0).release, [(0, 5, 6)]);
+        for number in 1..=10 {
+            assert_eq!(claim.take(number), number < 5, "{number}");
+        }
+        for n in 0..200 {
+            let (claim, _) = prefetched.arrived((0, 11 + 2 * n, 2), WAIT);
+            assert!(claim.take(11 + 2 * n));
+            assert_eq!(claim.give_back(13 + 2 * n), 12 + 2 * n);
+            assert!(!claim.take(12 + 2 * n) && claim.take(11 + 2 * n));
+        }
+        assert!(claim.given_back.lock().unwrap().len() <= TIMES);
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use meshwire_proto::wire::admin;
@@ -17,6 +18,7 @@ use crate::client::Mesh;
 use crate::delivery::{Delivery, Place};
 use crate::inbox::{Batch, End, Inbox};
 use crate::outbox::{Beginning, Command};
+use crate::prefetched::Claim;
 use crate::session::{Start, SubscribeSpec};
 use crate::{Error, GroupMode, GroupSettings, Position, Result};
 
@@ -168,7 +170,8 @@ impl Subscribe {
         let (reply, answer) = oneshot::channel();
         outbox.command(Command::Subscribe { spec, inbox: Arc::clone(&inbox), reply }).map_err(context)?;
         // From here on dropping the subscription ends it, also before the answer.
-        let subscription = Subscription { mesh: self.mesh.clone(), inbox, taken: VecDeque::new(), over: false };
+        let subscription =
+            Subscription { mesh: self.mesh.clone(), inbox, taken: VecDeque::new(), ahead: false, over: false };
         match answer.await {
             Ok(Ok(beginning)) => {
                 tell_beginning(&self.topic, self.group.as_deref(), asked, beginning);
@@ -225,6 +228,18 @@ const MANY_ATTEMPTS: u32 = 2;
 /// Why an event failed that a program had and let go of.
 pub(crate) const DROPPED: &str = "dropped without being settled";
 
+/// What the program was handed of a subscription that its binding takes [ahead](Subscription::take_ahead).
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Handed(Arc<Inbox>);
+
+impl Handed {
+    /// The program leaves: what it was handed and has not settled has failed. To be followed by dropping the subscription.
+    pub fn fail(&self) {
+        self.0.fail_unsettled(DROPPED);
+    }
+}
+
 /// A stream of deliveries. Dropping it ends the subscription: what the program was not handed yet, or still has in
 /// hand, comes again at once and has not failed; what it was handed and dropped unsettled, also by `?`, `break` or `return`
 /// out of its loop, has failed, and comes again after the group's back-off ([`Delivery`] has the ways out). So it is when a panic ends the runtime that the client lives on. A process that is killed gives nothing back: its events
@@ -246,6 +261,8 @@ pub struct Subscription {
     mesh: Mesh,
     inbox: Arc<Inbox>,
     taken: VecDeque<Batch>,
+    /// Deliveries come unclaimed.
+    ahead: bool,
     over: bool,
 }
 
@@ -278,6 +295,15 @@ impl Subscription {
             Poll::Ready(delivery) => delivery.transpose(),
             Poll::Pending => Ok(None),
         }
+    }
+
+    /// From here on deliveries come [unclaimed](Delivery::claim): they are looked after as if they waited here, until the program is
+    /// handed them. For bindings.
+    #[doc(hidden)]
+    pub fn take_ahead(&mut self) -> Handed {
+        self.ahead = true;
+        self.inbox.count_unsettled();
+        Handed(Arc::clone(&self.inbox))
     }
 
     /// The topic.
@@ -340,6 +366,9 @@ impl Subscription {
             let batch = self.taken.front_mut()?;
             let left = u64::from(batch.run.events.count());
             let others = self.inbox.waiting().saturating_sub(left);
+            if self.ahead {
+                self.inbox.set_fetched(batch.run.first_delivery.saturating_add(1));
+            }
             // One of them goes out, unless the program drains.
             self.inbox.set_waiting(others + left.saturating_sub(1));
             let event = if self.inbox.is_stopped() || self.inbox.is_stale(batch.generation) {
@@ -348,6 +377,9 @@ impl Subscription {
                 batch.run.events.pop_front()
             };
             let Some(event) = event else {
+                if self.ahead {
+                    self.inbox.set_fetched(batch.run.first_delivery);
+                }
                 self.taken.pop_front();
                 self.inbox.set_waiting(others);
                 if left > 0 {
@@ -367,20 +399,33 @@ impl Subscription {
             };
             run.first_delivery = run.first_delivery.saturating_add(1);
             run.first_position = run.first_position.saturating_add(1);
-            if batch.claim.as_ref().is_some_and(|claim| !claim.take(place.number)) {
+            let unclaimed = batch.claim.as_ref().filter(|_| self.ahead).map(Arc::clone);
+            if unclaimed.is_none() && batch.claim.as_ref().is_some_and(|claim| !claim.take(place.number)) {
                 // The program took nothing for so long that it was given back.
                 self.inbox.give_up(1);
                 continue;
             }
-            return Some(Delivery::new(event, &self.inbox, place).and_then(|delivery| {
-                match self.inbox.outbox.hooks.delivery(&delivery) {
-                    Ok(()) => Ok(delivery),
-                    Err(error) => {
-                        delivery.nack_because(error.message(), None);
-                        Err(error)
-                    }
+            return Some(self.made(event, place, unclaimed));
+        }
+    }
+
+    fn made(&self, event: Bytes, place: Place, unclaimed: Option<Arc<Claim>>) -> Result<Delivery> {
+        let delivery = match Delivery::new(event, &self.inbox, place) {
+            Ok(delivery) => delivery.unclaimed(unclaimed),
+            Err(error) => {
+                // The program is handed the error.
+                if let Some(claim) = unclaimed {
+                    claim.take(place.number);
                 }
-            }));
+                return Err(error);
+            }
+        };
+        match self.inbox.outbox.hooks.delivery(&delivery) {
+            Ok(()) => Ok(delivery),
+            Err(error) => {
+                delivery.nack_because(error.message(), None);
+                Err(error)
+            }
         }
     }
 }

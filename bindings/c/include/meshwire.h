@@ -279,7 +279,7 @@ typedef struct mw_responder mw_responder;
 // A publish that was admitted, and whose receipt is yet to come.
 typedef struct mw_started mw_started;
 
-// A stream of deliveries. Any thread may use it; one asks at a time. Ended by mw_unsubscribe.
+// A stream of deliveries. Any thread may use it; one asks at a time. Ended by mw_unsubscribe, or by mw_leave.
 typedef struct mw_subscription mw_subscription;
 
 // A text of the library's. Read it with mw_text_chars, free it with mw_text_free.
@@ -756,16 +756,17 @@ int mw_extend_start(struct mw_delivery *delivery,
                     struct mw_operation **operation,
                     struct mw_error **err);
 
-// Lets go of a delivery without a word: it comes again when its ack wait has passed, and has failed if its subscription ends before. NULL
+// Lets go of a delivery that the program has begun with, without a word: it comes again when its ack wait has passed, and has failed if its subscription ends before. NULL
 // is fine.
 void mw_delivery_free(struct mw_delivery *delivery);
 
-// Whether the lease of a delivery is known to be gone, as after a reconnect: it comes again, and is of no use here. For programs that take
-// more than they work on yet.
-bool mw_delivery_is_stale(const struct mw_delivery *delivery);
+// The program begins with a delivery that it took ahead, see mw_take_ahead, and has begun with all before it. Those are to be claimed in
+// order; whatever is said of one claims it too. false: its lease is gone, as after a reconnect, or the client drains. Then it comes again,
+// and is to be given back.
+bool mw_claim(struct mw_delivery *delivery);
 
 // Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
-// took ahead and does not work on; those that are stale come again anyhow. Those that were settled before fail the call with MW_INVALID; the
+// took ahead and does not begin with. Those that were settled before fail the call with MW_INVALID; the
 // others are given back all the same.
 int mw_give_back(struct mw_delivery *const *batch,
                  size_t count,
@@ -1125,7 +1126,7 @@ int mw_next_start(struct mw_subscription *sub,
                   struct mw_error **err);
 
 // Moves the deliveries of a batch into `deliveries`, which has room for `most`, and frees it; `n` gets how many. Those beyond come
-// again at once; those whose lease was lost meanwhile are left out.
+// again at once; those whose lease was lost meanwhile are left out, unless mw_take_ahead was called.
 int mw_batch_take(struct mw_batch *batch,
                   struct mw_delivery **deliveries,
                   size_t most,
@@ -1138,6 +1139,14 @@ void mw_batch_free(struct mw_batch *batch);
 // Ends a subscription and frees it: what the program was not handed comes again at once, and whoever waits in it is told the end. What it
 // was handed can still be settled. NULL is fine.
 void mw_unsubscribe(struct mw_subscription *sub);
+
+// The same, for a program that leaves its loop, on purpose or by an error: what it was handed and has not settled has failed.
+void mw_leave(struct mw_subscription *sub);
+
+// For a program that takes more than it begins with at once, as a binding does: from here on deliveries that it gets of a subscription are
+// still looked after as if they waited in the library. Their leases are kept, and given back when the program does nothing for an ack wait.
+// It calls mw_claim when it begins with one.
+int mw_take_ahead(struct mw_subscription *sub);
 
 // Starts the program that the environment variable MESHWIRE_BIN names, else `meshwire` on the search path, on a free port with an empty
 // store in memory, or with these arguments of `meshwire serve` in place of --memory. Waits until it listens.

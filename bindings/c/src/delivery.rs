@@ -324,27 +324,27 @@ pub unsafe extern "C" fn mw_extend_start(
     })
 }
 
-/// Lets go of a delivery without a word: it comes again when its ack wait has passed, and has failed if its subscription ends before. NULL
+/// Lets go of a delivery that the program has begun with, without a word: it comes again when its ack wait has passed, and has failed if its subscription ends before. NULL
 /// is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_delivery_free(delivery: *mut mw_delivery) {
     quiet((), || {
         let delivery = take(delivery, "settle")?;
         tell_kind(&delivery, mw_settle_kind::MW_DROPPED);
-        drop(delivery);
-        Ok(())
+        delivery.let_go()
     });
 }
 
-/// Whether the lease of a delivery is known to be gone, as after a reconnect: it comes again, and is of no use here. For programs that take
-/// more than they work on yet.
+/// The program begins with a delivery that it took ahead, see mw_take_ahead, and has begun with all before it. Those are to be claimed in
+/// order; whatever is said of one claims it too. false: its lease is gone, as after a reconnect, or the client drains. Then it comes again,
+/// and is to be given back.
 #[unsafe(no_mangle)]
-pub extern "C" fn mw_delivery_is_stale(delivery: *const mw_delivery) -> bool {
-    quiet(true, || look(delivery, "read", |delivery| Ok(delivery.is_stale())))
+pub extern "C" fn mw_claim(delivery: *mut mw_delivery) -> bool {
+    quiet(false, || deliveries().with(delivery.addr(), "receive", |batch, at| (batch.claim(at), false)))
 }
 
 /// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
-/// took ahead and does not work on; those that are stale come again anyhow. Those that were settled before fail the call with MW_INVALID; the
+/// took ahead and does not begin with. Those that were settled before fail the call with MW_INVALID; the
 /// others are given back all the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_give_back(batch: *const *mut mw_delivery, count: usize, err: *mut *mut mw_error) -> c_int {
@@ -364,5 +364,5 @@ pub unsafe extern "C" fn mw_give_back(batch: *const *mut mw_delivery, count: usi
 
 fn give_back(delivery: Delivery) -> Result<()> {
     tell_kind(&delivery, mw_settle_kind::MW_DROPPED);
-    if delivery.is_stale()? { delivery.forget() } else { delivery.give_back() }
+    delivery.give_back()
 }

@@ -13,7 +13,7 @@ use crate::values::{Value, give, look, take};
 /// What there was more of is over: no error, and no more comes.
 pub(crate) const MW_ENDED: c_int = -1;
 
-/// A stream of deliveries. Any thread may use it; one asks at a time. Ended by mw_unsubscribe.
+/// A stream of deliveries. Any thread may use it; one asks at a time. Ended by mw_unsubscribe, or by mw_leave.
 pub struct mw_subscription {
     _private: (),
 }
@@ -127,7 +127,7 @@ pub unsafe extern "C" fn mw_next_start(
 }
 
 /// Moves the deliveries of a batch into `deliveries`, which has room for `most`, and frees it; `n` gets how many. Those beyond come
-/// again at once; those whose lease was lost meanwhile are left out.
+/// again at once; those whose lease was lost meanwhile are left out, unless mw_take_ahead was called.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_batch_take(
     batch: *mut mw_batch,
@@ -161,4 +161,18 @@ pub extern "C" fn mw_batch_free(batch: *mut mw_batch) {
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_unsubscribe(sub: *mut mw_subscription) {
     quiet((), || take!(sub, "unsubscribe", "mw_subscription", Value::Subscription(sub) => sub).close());
+}
+
+/// The same, for a program that leaves its loop, on purpose or by an error: what it was handed and has not settled has failed.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_leave(sub: *mut mw_subscription) {
+    quiet((), || take!(sub, "unsubscribe", "mw_subscription", Value::Subscription(sub) => sub).leave());
+}
+
+/// For a program that takes more than it begins with at once, as a binding does: from here on deliveries that it gets of a subscription are
+/// still looked after as if they waited in the library. Their leases are kept, and given back when the program does nothing for an ack wait.
+/// It calls mw_claim when it begins with one.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_take_ahead(sub: *mut mw_subscription) -> c_int {
+    done("receive", std::ptr::null_mut(), || subscription("receive", sub)?.take_ahead())
 }

@@ -14,7 +14,8 @@ use crate::work::Readable;
 
 /// One event, which the host settles.
 ///
-/// Dropped unsettled it stays leased until its ack wait ends, as in Rust ([`meshwire::Delivery`]).
+/// Dropped unsettled it stays leased until its ack wait ends, as in Rust ([`meshwire::Delivery`]); one that the program was not handed yet is
+/// given back.
 #[derive(Debug)]
 pub struct Delivery {
     delivery: Local<meshwire::Delivery>,
@@ -68,22 +69,21 @@ impl Delivery {
         Ok(Readable::new(delivery.raw().clone(), delivery.event()))
     }
 
-    /// Whether its lease is known to be gone, so that it comes again: a host that has taken more than its program was handed yet
-    /// [forgets](Delivery::forget) such ones.
+    /// The program is handed one that was taken [ahead](crate::Fetched::ahead), and all before it. `false`: it is not to be handed, since
+    /// it comes again, and is to be dropped. What is said of one claims it too. Again it says the same, as long as the lease is not lost.
     ///
     /// # Errors
     /// As [`Delivery::get`].
-    pub fn is_stale(&self) -> Result<bool> {
-        Ok(self.get()?.is_stale())
+    pub fn claim(&mut self) -> Result<bool> {
+        Ok(self.delivery.get_mut("receive")?.claim())
     }
 
-    /// Lets go of one that [comes again](Delivery::is_stale), as if it had not been taken.
+    /// The program was handed it, and lets go of it without a word.
     ///
     /// # Errors
     /// As [`Delivery::get`].
-    pub fn forget(self) -> Result<()> {
-        self.delivery.into_value("receive")?.forget();
-        Ok(())
+    pub fn let_go(mut self) -> Result<()> {
+        self.claim().map(drop)
     }
 
     /// Gives one back that the program was not handed: it comes again at once, and has not failed.

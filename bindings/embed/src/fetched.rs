@@ -7,16 +7,18 @@ use crate::delivery::Delivery;
 use crate::in_hand::InHand;
 use crate::local::Local;
 
-/// A batch of deliveries on its way to the program. Dropped, they come again at once, and have not failed: nobody has seen them.
+/// A batch of deliveries on its way to the program. Until it is handed one, that is looked after as if it waited in the client: its lease is
+/// extended, and it is given back when the program is stuck. Dropped, they come again at once, and have not failed: nobody has seen them.
 #[derive(Debug)]
 pub struct Fetched {
     deliveries: Local<Vec<meshwire::Delivery>>,
+    ahead: bool,
     client: Client,
 }
 
 impl Fetched {
-    pub(crate) fn new(deliveries: Vec<meshwire::Delivery>, client: &Client) -> Self {
-        Self { deliveries: Local::new(deliveries), client: client.clone() }
+    pub(crate) fn new(deliveries: Vec<meshwire::Delivery>, ahead: bool, client: &Client) -> Self {
+        Self { deliveries: Local::new(deliveries), ahead, client: client.clone() }
     }
 
     /// How many there are; none in a child of `fork`.
@@ -31,17 +33,22 @@ impl Fetched {
         self.len() == 0
     }
 
-    /// Those that the program is to have.
+    /// Those that the program is to have now.
     fn handed(&mut self, most: usize) -> Result<Vec<meshwire::Delivery>> {
-        let deliveries = self.deliveries.get_mut("receive")?;
-        if deliveries.iter().any(meshwire::Delivery::is_stale) {
-            let (stale, fresh) = std::mem::take(deliveries).into_iter().partition(meshwire::Delivery::is_stale);
-            *deliveries = fresh;
-            Vec::into_iter(stale).for_each(meshwire::Delivery::forget);
+        let mut all = std::mem::take(self.deliveries.get_mut("receive")?).into_iter();
+        let mut handed = Vec::with_capacity(all.len().min(most));
+        while handed.len() < most
+            && let Some(mut delivery) = all.next()
+        {
+            if delivery.claim() {
+                handed.push(delivery);
+            } else {
+                delivery.forget();
+            }
         }
-        // What is beyond goes with this.
-        let beyond = deliveries.split_off(deliveries.len().min(most));
-        Ok(std::mem::replace(deliveries, beyond))
+        // What is beyond is given back.
+        drop(all);
+        Ok(handed)
     }
 
     /// Hands up to `most` of them to the program; the rest comes again at once. Those whose lease is known to be gone, as after a
@@ -54,12 +61,20 @@ impl Fetched {
         Ok(handed.into_iter().map(|delivery| Delivery::new(delivery, self.client.clone())).collect())
     }
 
-    /// The same, and they stay together.
+    /// The same, and they stay together. Of a subscription that [takes ahead](crate::Subscription::take_ahead) they are for
+    /// [`InHand::claim`].
     ///
     /// # Errors
     /// As [`Fetched::hand`].
     pub fn hand_together(mut self, most: usize) -> Result<InHand> {
-        Ok(InHand::new(self.handed(most)?, self.client.clone()))
+        let deliveries = if self.ahead {
+            let mut all = std::mem::take(self.deliveries.get_mut("receive")?);
+            all.truncate(most);
+            all
+        } else {
+            self.handed(most)?
+        };
+        Ok(InHand::new(deliveries, self.client.clone()))
     }
 
     /// Hands all of them to the program.
@@ -68,6 +83,15 @@ impl Fetched {
     /// As [`Fetched::hand`].
     pub fn hand_all(self) -> Result<Vec<Delivery>> {
         self.hand(usize::MAX)
+    }
+
+    /// Gives all of them to a host that hands them to its program one by one, in order, and [claims](Delivery::claim) each then.
+    ///
+    /// # Errors
+    /// As [`Fetched::hand`].
+    pub fn ahead(mut self) -> Result<Vec<Delivery>> {
+        let all = std::mem::take(self.deliveries.get_mut("receive")?);
+        Ok(all.into_iter().map(|delivery| Delivery::new(delivery, self.client.clone())).collect())
     }
 }
 

@@ -8,7 +8,8 @@ use crate::local::Local;
 use crate::operation::Operation;
 use crate::queue::Queue;
 
-/// A batch of deliveries that the host has. Each is taken out once, to be settled; those that are dropped in it are dropped as a [`Delivery`] is.
+/// A batch of deliveries that the host has. Each is taken out once, to be settled; those that are dropped in it are dropped as a [`Delivery`]
+/// is.
 #[derive(Debug)]
 pub struct InHand {
     deliveries: Local<Vec<Option<meshwire::Delivery>>>,
@@ -79,6 +80,15 @@ impl InHand {
     /// `INVALID`: it was taken out; `CLOSED` in a child of `fork`.
     pub fn get(&self, at: usize, operation: &'static str) -> Result<&meshwire::Delivery> {
         self.deliveries.get(operation)?.get(at).and_then(Option::as_ref).ok_or_else(|| gone(operation))
+    }
+
+    /// The program is handed one, as [`Delivery::claim`].
+    ///
+    /// # Errors
+    /// As [`InHand::get`].
+    pub fn claim(&mut self, at: usize) -> Result<bool> {
+        let place = self.deliveries.get_mut("receive")?.get_mut(at);
+        Ok(place.and_then(Option::as_mut).ok_or_else(|| gone("receive"))?.claim())
     }
 
     fn take_out(&mut self, at: usize, operation: &'static str) -> Result<meshwire::Delivery> {

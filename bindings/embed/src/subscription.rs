@@ -1,9 +1,10 @@
 //! A subscription as hosts hold it: deliveries by the batch.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use meshwire::Result;
+use meshwire::{Handed, Result};
 
 use crate::ask::Outcome;
 use crate::batches::Batches;
@@ -20,15 +21,18 @@ pub struct Subscription(Arc<Local<Held>>);
 #[derive(Debug)]
 struct Held {
     batches: Batches<meshwire::Subscription>,
+    handed: Handed,
+    ahead: AtomicBool,
     topic: String,
     /// Dropped behind the stream: it takes back what the stream gives.
     client: Client,
 }
 
 impl Subscription {
-    pub(crate) fn new(client: Client, stream: meshwire::Subscription) -> Self {
-        let topic = stream.topic().to_owned();
-        Self(Arc::new(Local::new(Held { batches: Batches::new(stream), topic, client })))
+    pub(crate) fn new(client: Client, mut stream: meshwire::Subscription) -> Self {
+        let (topic, handed) = (stream.topic().to_owned(), stream.take_ahead());
+        let (batches, ahead) = (Batches::new(stream), AtomicBool::new(false));
+        Self(Arc::new(Local::new(Held { batches, handed, ahead, topic, client })))
     }
 
     /// The topic.
@@ -58,7 +62,25 @@ impl Subscription {
         self.0.get("receive")?.client.wait_call("receive", self.next(most, wait))
     }
 
-    /// Ends it: what the host was not handed comes again at once, and has not failed. Whoever waits for deliveries is told the end.
+    /// From here on [`Fetched::hand_together`] gives what the program is not handed yet, as [`Fetched::ahead`] does.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn take_ahead(&self) -> Result<()> {
+        self.0.get("receive")?.ahead.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The program leaves its loop: what it was handed and has not settled has failed, and it ends as [`Subscription::close`] does.
+    ///
+    /// # Errors
+    /// `CLOSED` in a child of `fork`.
+    pub fn leave(&self) -> Result<()> {
+        self.0.get("unsubscribe")?.handed.fail();
+        self.close()
+    }
+
+    /// Ends it: what is unsettled comes again at once, and has not failed. Whoever waits for deliveries is told the end.
     /// Again is nothing.
     ///
     /// # Errors
@@ -71,7 +93,7 @@ impl Subscription {
     async fn next(&self, most: usize, wait: Option<Duration>) -> Result<Outcome> {
         let held = self.0.get("receive")?;
         let batch = held.batches.next("receive", most, wait).await?;
-        let batch = batch.map(|batch| Fetched::new(batch, &held.client));
+        let batch = batch.map(|batch| Fetched::new(batch, held.ahead.load(Ordering::Relaxed), &held.client));
         Ok(batch.map_or(Outcome::Ended, Outcome::Deliveries))
     }
 }

@@ -100,7 +100,7 @@ func TestHandlersRunAtOnceAndThoseOfOneKeyOneAfterTheOther(t *testing.T) {
 	}
 }
 
-func TestAHandlerIsToldWhenItsLeaseIsLostAndMayCloseTheClient(t *testing.T) {
+func TestAHandlerIsToldWhenTheClientHasEndedWithoutIt(t *testing.T) {
 	ctx, mesh, to := patience(t), connect(t), topic(t)
 	publish(t, mesh, to, 1)
 	told := make(chan error, 1)
@@ -115,6 +115,34 @@ func TestAHandlerIsToldWhenItsLeaseIsLostAndMayCloseTheClient(t *testing.T) {
 	}
 	if err := <-told; !errors.Is(err, context.Canceled) {
 		t.Error(err)
+	}
+}
+
+func TestAHandlerThatIsStuckIsToldThatItsLeaseIsLostAndIsNotHeard(t *testing.T) {
+	ctx, mesh, to := patience(t), connect(t), topic(t)
+	publish(t, mesh, to, 1)
+	consuming, stop := context.WithCancel(ctx)
+	var told error
+	fine(t, mesh.Consume(consuming, to, func(lost context.Context, d *meshwire.Delivery) error {
+		if d.Attempt > 1 {
+			stop()
+			return nil
+		}
+		// Ten ack waits.
+		<-lost.Done()
+		told = context.Cause(lost)
+		return meshwire.Never(errors.New("this is not heard"))
+	}, meshwire.Group("g"), meshwire.AckWait(time.Second), meshwire.Backoff(0, 0)))
+	if told == nil || !strings.Contains(told.Error(), "lease") {
+		t.Error(told)
+	}
+	fine(t, mesh.Drain(ctx))
+	other := connect(t)
+	for letter, err := range other.DeadLetters(to, "g").List(ctx) {
+		t.Errorf("%+v %v", letter, err)
+	}
+	if info := must[meshwire.GroupInfo](t)(other.Groups(to).Get(ctx, "g")); info.SettledThrough.Number() != 1 {
+		t.Errorf("%+v", info)
 	}
 }
 
@@ -305,4 +333,42 @@ func TestAGatewayThatDiesInTheMiddleIsAnErrorOrAReconnectAndNeverAHang(t *testin
 		}
 	}
 	mesh.Drain(instantly(t))
+}
+
+func TestAHandlerThatWouldWaitForItselfIsToldSoAtOnce(t *testing.T) {
+	ctx, mesh, other, to := patience(t), connect(t), connect(t), topic(t)
+	ends := func(from string) {
+		for _, end := range []func() error{mesh.Close, func() error { return mesh.Drain(ctx) }} {
+			if err := end(); !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), "would wait for itself") {
+				t.Errorf("%s: %v", from, err)
+			}
+		}
+	}
+	serving(t, mesh, to, func(context.Context, *meshwire.Request) (any, error) {
+		ends("serve")
+		return nil, nil
+	})
+	publish(t, mesh, to, 3)
+	consuming, stop := context.WithCancel(ctx)
+	var handled atomic.Int32
+	fine(t, mesh.Consume(consuming, to, func(ctx context.Context, d *meshwire.Delivery) error {
+		ends("consume")
+		// One may end another client, and that client's handler not its own.
+		if handled.Add(1) == 1 {
+			inner, end := context.WithCancel(ctx)
+			return other.Consume(inner, to, func(context.Context, *meshwire.Delivery) error {
+				end()
+				if err := other.Close(); !errors.Is(err, meshwire.ErrInvalid) {
+					t.Error(err)
+				}
+				return nil
+			}, meshwire.Group("h"))
+		}
+		if handled.Load() == 3 {
+			fine(t, other.Close())
+			stop()
+		}
+		return nil
+	}, meshwire.Group("g")))
+	fine(t, mesh.Close())
 }

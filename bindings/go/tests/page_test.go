@@ -11,13 +11,15 @@ import (
 	"github.com/meshwire/meshwire-go/meshwiretest"
 )
 
-// around is what stands around a piece of a program in the documentation.
-const around = `package main
+// pieces is the program around the pieces of a program in the documentation: it runs the one that is asked for. There are events for it, and
+// somebody answers its requests; when a handler has had an event it may end.
+const pieces = `package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"os"
 	"time"
@@ -27,65 +29,131 @@ import (
 
 type Order struct{ ID int }
 
-func bill(ctx context.Context, d *meshwire.Delivery) error { return nil }
+var end context.CancelFunc
 
-func onOrder(ctx context.Context, d *meshwire.Delivery) error { return nil }
+func bill(ctx context.Context, d *meshwire.Delivery) error { return onOrder(ctx, d) }
+
+func onOrder(ctx context.Context, d *meshwire.Delivery) error {
+	fmt.Println("handled")
+	end()
+	return nil
+}
 
 func main() {
-	if err := run(context.Background(), nil, Order{}, nil, nil); err != nil {
-		os.Exit(1)
+	alive := context.Background()
+	mesh, err := meshwire.Connect(alive, "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for at := range 3 {
+		if _, err := mesh.Publish(alive, "orders", Order{at}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	go mesh.Serve(alive, "quote", func(context.Context, *meshwire.Request) (any, error) { return "42", nil })
+	go mesh.ServeStream(alive, "report", func(ctx context.Context, _ *meshwire.Request, replies *meshwire.ReplySender) error {
+		return replies.Send(ctx, "a part")
+	})
+	for _, topic := range []string{"quote", "report"} {
+		for errors.Is(err, meshwire.ErrNoResponders) || err == nil {
+			if _, err = mesh.Request(alive, topic, "ready?"); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(alive)
+	end = stop
+	if err := all[os.Args[1]](ctx, mesh, Order{1}, []byte("x"), []Order{{1}, {2}}); err != nil && !(errors.Is(err, context.Canceled) && ctx.Err() != nil) {
+		log.Fatal(err)
+	}
+	if _, err := mesh.Stats(); err != nil {
+		log.Fatal("the piece closed the client: ", err)
 	}
 }
 
-func run(ctx context.Context, mesh *meshwire.Client, order Order, b []byte, rows []Order) error {
+var all = map[string]func(ctx context.Context, mesh *meshwire.Client, order Order, b []byte, rows []Order) error{
+`
+
+const piece = `%q: func(ctx context.Context, mesh *meshwire.Client, order Order, b []byte, rows []Order) error {
 	var err error
 	_, _, _, _, _ = errors.New, fmt.Sprint, slog.Default, time.Now, err
 %s
 	return nil
-}
+},
 `
 
-// The programs of docs/go.md run, and its pieces are compiled.
-func TestThePageOfGoSaysWhatCompilesAndRuns(t *testing.T) {
+// page is the code of docs/go.md: programs, tests, and pieces of programs.
+func page(t *testing.T) (programs, tests, parts []string) {
 	path := os.Getenv("MESHWIRE_PAGE")
 	if path == "" {
 		t.Skip("skipped: needs MESHWIRE_PAGE")
 	}
-	page, err := os.ReadFile(path)
+	text, err := os.ReadFile(path)
 	fine(t, err)
-	folder := examples(t)
-	snippets := strings.Split(string(page), "```go\n")[1:]
-	if len(snippets) < 8 {
-		t.Error("the page has few snippets:", len(snippets))
+	for _, snippet := range strings.Split(string(text), "```go\n")[1:] {
+		switch code, _, _ := strings.Cut(snippet, "```"); {
+		case strings.HasPrefix(code, "package main"):
+			programs = append(programs, code)
+		case strings.HasPrefix(code, "package "):
+			tests = append(tests, code)
+		default:
+			parts = append(parts, code)
+		}
 	}
-	var programs []string
-	for at, snippet := range snippets {
-		text, _, _ := strings.Cut(snippet, "```")
-		place := filepath.Join(folder, fmt.Sprintf("page%d", at))
+	if len(programs) < 1 || len(tests) < 1 || len(parts) < 6 {
+		t.Fatalf("the page has %d programs, %d tests and %d pieces", len(programs), len(tests), len(parts))
+	}
+	return programs, tests, parts
+}
+
+// All code of docs/go.md is run: programs, tests, and the pieces of programs with what they speak of around them.
+func TestThePageOfGoSaysWhatCompilesAndRuns(t *testing.T) {
+	programs, tests, parts := page(t)
+	folder := examples(t)
+	put := func(name, file, code string) string {
+		place := filepath.Join(folder, name)
 		fine(t, os.MkdirAll(place, 0o755))
 		t.Cleanup(func() { os.RemoveAll(place) })
-		if strings.HasPrefix(text, "package main") {
-			programs = append(programs, place)
-		} else if strings.HasPrefix(text, "package ") {
-			fine(t, os.WriteFile(filepath.Join(place, "page_test.go"), []byte(text), 0o644))
-			continue
-		} else {
-			text = fmt.Sprintf(around, text)
+		fine(t, os.WriteFile(filepath.Join(place, file), []byte(code), 0o644))
+		return place
+	}
+	// With a disk, as on the page.
+	gateway := meshwiretest.Start(t, "--data-dir", t.TempDir())
+	run := func(place string, program string, arguments ...string) string {
+		command := exec.Command(program, arguments...)
+		command.Dir = place
+		command.Env = append(os.Environ(), "MESHWIRE_URL="+gateway.URL)
+		said, err := command.CombinedOutput()
+		if err != nil {
+			t.Errorf("%s %s: %v\n%s", place, arguments, err, said)
 		}
-		fine(t, os.WriteFile(filepath.Join(place, "main.go"), []byte(text), 0o644))
+		return string(said)
 	}
-	vet := exec.Command("go", "vet", "./...")
-	vet.Dir = folder
-	if said, err := vet.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, said)
+	for at, code := range programs {
+		run(put(fmt.Sprint("page", at), "main.go", code), "go", "run", ".")
 	}
-	gateway := meshwiretest.Start(t)
-	for _, program := range programs {
-		run := exec.Command("go", "run", ".")
-		run.Dir = program
-		run.Env = append(os.Environ(), "MESHWIRE_URL="+gateway.URL)
-		if said, err := run.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", program, err, said)
+	for at, code := range tests {
+		place := put(fmt.Sprint("tested", at), "page_test.go", code)
+		if said := run(place, "go", "test", "-v", "-count=1", "."); !strings.Contains(said, "--- PASS") {
+			t.Error(said)
+		}
+	}
+	code := pieces
+	for at, part := range parts {
+		code += fmt.Sprintf(piece, fmt.Sprint(at), part)
+	}
+	place := put("pieces", "main.go", code+"}\n")
+	run(place, "go", "vet", ".")
+	run(place, "go", "build", "-o", "pieces", ".")
+	for at, part := range parts {
+		said := run(place, "./pieces", fmt.Sprint(at))
+		if strings.Contains(part, "bill(") || strings.Contains(part, "onOrder") {
+			if !strings.Contains(said, "handled") {
+				t.Errorf("no event came to piece %d: %s", at, said)
+			}
 		}
 	}
 }

@@ -53,7 +53,28 @@ func TestALoopGetsEachEventOnceInOrderAndItsAcksHold(t *testing.T) {
 	}
 }
 
-func TestWhatALoopLeavesUnsettledComesAgainAtOnceAndHasNotFailed(t *testing.T) {
+func TestWhatALoopHasInHandWhenItIsLeftHasFailed(t *testing.T) {
+	ctx, mesh, to := patience(t), connect(t), topic(t)
+	publish(t, mesh, to, 3)
+	for attempt := uint32(1); attempt <= 2; attempt++ {
+		sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g"), meshwire.Backoff(0, 0)))
+		for d, err := range sub.All(ctx) {
+			fine(t, err)
+			if d.ID == "1" {
+				if uint32(d.Attempt) != attempt {
+					t.Errorf("attempt %d in place of %d", d.Attempt, attempt)
+				}
+				break
+			}
+			fine(t, d.Ack())
+		}
+		if info := must[meshwire.GroupInfo](t)(mesh.Groups(to).Get(ctx, "g")); info.Failing != 1 {
+			t.Errorf("%+v", info)
+		}
+	}
+}
+
+func TestWhatALoopWasNotHandedComesAgainAtOnceAndHasNotFailed(t *testing.T) {
 	ctx, mesh, to := patience(t), connect(t), topic(t)
 	publish(t, mesh, to, 300)
 	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g")))

@@ -274,7 +274,7 @@ export interface RequestStreamOptions extends RequestOptions {
   credit?: number | undefined;
 }
 
-/** A stream of deliveries. Leaving its loop ends it. */
+/** A stream of deliveries. Leaving its loop ends it: what is in hand has failed, the rest comes again at once. */
 export declare class Subscription implements AsyncIterableIterator<Delivery> {
   private constructor();
   readonly topic: string;
@@ -283,8 +283,9 @@ export declare class Subscription implements AsyncIterableIterator<Delivery> {
   /** As many as are at hand, else the first that comes, for which it waits so long. */
   batch(most: number, options?: { timeoutMs?: number | undefined } & Cancellable): Promise<Delivery[]>;
   return(value?: unknown): Promise<IteratorResult<Delivery, undefined>>;
-  /** Ends it: what is unsettled comes again at once. */
+  /** Ends it: what is unsettled comes again at once, and has not failed. */
   close(): Promise<void>;
+  /** As leaving a loop. */
   [Symbol.asyncDispose](): Promise<void>;
   [Symbol.asyncIterator](): this;
 }

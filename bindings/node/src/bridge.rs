@@ -150,10 +150,10 @@ impl Bridge {
         guarded("stats", || self.clients.get(&client).ok_or_else(|| closed("stats"))?.stats_json())
     }
 
-    /// Whether a delivery that was taken, and not handed on, comes again.
+    /// The program is handed a delivery, and all before it; `false`: it comes again, and is gone.
     #[napi]
-    pub fn is_stale(&mut self, batch: u32, index: u32) -> bool {
-        self.batches.is_stale(batch, index)
+    pub fn claim(&mut self, batch: u32, index: u32) -> bool {
+        self.batches.claim(batch, index)
     }
 
     /// Sends what clients still have, for so many milliseconds at most; for the end of the process.
@@ -185,7 +185,7 @@ impl Drop for Bridge {
         for (_, operation) in self.operations.drain() {
             operation.cancel();
         }
-        // Subscriptions end before what was taken of them is let go: that has not failed.
+        // Subscriptions end before what was taken of them is let go.
         self.subscriptions = Kept::default();
         self.batches.clear();
     }

@@ -135,6 +135,12 @@ impl Bridge {
         })
     }
 
+    /// Ends a subscription whose loop was left: what the program was handed and has not settled has failed. Again is nothing.
+    #[napi]
+    pub fn leave(&mut self, number: u32) -> napi::Result<()> {
+        guarded("close", || self.subscriptions.remove(number).map_or(Ok(()), |s| s.leave()))
+    }
+
     /// Begins to settle a delivery, or to extend its lease, with the gateway's word.
     #[napi]
     #[allow(clippy::too_many_arguments, reason = "an object of them would be read field by field")]

@@ -135,20 +135,32 @@ impl Batches {
         done
     }
 
-    /// Lets go of what is left of a batch: all but stale deliveries have failed, or are given back if their subscription is over.
+    /// Lets go of what is left of a batch: what the program was handed fails when its subscription ends, and the rest is given back.
     pub(crate) fn release(&mut self, batch: u32) {
         self.batches.remove(&batch);
     }
 
-    /// Whether a delivery that the program was not handed yet comes again.
-    pub(crate) fn is_stale(&mut self, batch: u32, index: u32) -> bool {
-        matches!(self.get(batch, index, "receive"), Ok(Held::Delivery(delivery)) if delivery.is_stale().unwrap_or(true))
+    /// The program is handed a delivery, and all before it; `false`: it comes again, and is gone.
+    pub(crate) fn claim(&mut self, batch: u32, index: u32) -> bool {
+        let claimed = self.claim_anyhow(batch, index);
+        if !claimed {
+            drop(self.take(batch, index, "receive"));
+        }
+        claimed
     }
 
-    /// Lets go of a delivery that comes again, as if it had not been taken.
-    pub(crate) fn forget(&mut self, batch: u32, index: u32) -> Result<()> {
-        match self.take(batch, index, "receive")? {
-            Held::Delivery(delivery) => delivery.forget(),
+    /// The program was handed a delivery, and all before it; whether that was right.
+    pub(crate) fn claim_anyhow(&mut self, batch: u32, index: u32) -> bool {
+        match self.place(batch, index, "receive") {
+            Ok(Some(Held::Delivery(delivery))) => delivery.claim().unwrap_or(false),
+            _ => false,
+        }
+    }
+
+    /// Lets go of one that the program was handed.
+    pub(crate) fn let_go(&mut self, batch: u32, index: u32) -> Result<()> {
+        match self.take(batch, index, "settle")? {
+            Held::Delivery(delivery) => delivery.let_go(),
             Held::Job(_) | Held::Inquiry(_) => Ok(()),
         }
     }
@@ -167,16 +179,6 @@ impl Batches {
             self.batches.remove(&batch);
         }
         done
-    }
-
-    /// Begins the leases of a batch anew, from an index on.
-    pub(crate) fn extend_from(&mut self, batch: u32, first: u32) {
-        let Some(of) = self.batches.get(&batch) else { return };
-        for held in of.held.iter().skip(first as usize).flatten() {
-            if let Held::Delivery(delivery) = held {
-                let _ = delivery.extend();
-            }
-        }
     }
 
     pub(crate) fn clear(&mut self) {

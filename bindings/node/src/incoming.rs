@@ -160,7 +160,7 @@ impl Bridge {
                 (TEXT, records.large(Large::Text(shown)), 0)
             }
             Outcome::Deliveries(deliveries) => {
-                let deliveries = deliveries.hand_all()?;
+                let deliveries = deliveries.ahead()?;
                 let mut writer = Writer::new(deliveries.len());
                 deliveries.iter().try_for_each(|delivery| writer.delivery(delivery))?;
                 let held = deliveries.into_iter().map(|delivery| Some(Held::Delivery(delivery))).collect();

@@ -18,9 +18,8 @@ const DROP: u32 = 7;
 const FAIL: u32 = 8;
 const ANSWER: u32 = 9;
 const RELEASE: u32 = 10;
-const FORGET: u32 = 11;
-const EXTEND_FROM: u32 = 12;
-const GIVE_BACK_FROM: u32 = 13;
+const CLAIM: u32 = 11;
+const GIVE_BACK_FROM: u32 = 12;
 
 pub(crate) fn closed(operation: &'static str) -> Error {
     Error::of_host(ErrorKind::Closed, operation, "the client was closed; connect a new one")
@@ -61,17 +60,17 @@ impl Bridge {
                 Ok(event) => Word::Answer(Box::new(event)),
                 Err(error) => Word::Fail(error.message().to_owned()),
             },
-            DROP => return self.batches.take(first, second, "settle").map(drop),
+            DROP => return self.batches.let_go(first, second),
             RELEASE => {
                 self.batches.release(first);
                 return Ok(());
             }
-            FORGET => return self.batches.forget(first, second),
-            GIVE_BACK_FROM => return self.batches.give_back_from(first, second),
-            EXTEND_FROM => {
-                self.batches.extend_from(first, second);
+            CLAIM => {
+                // It may be settled by now, which claims it too.
+                self.batches.claim_anyhow(first, second);
                 return Ok(());
             }
+            GIVE_BACK_FROM => return self.batches.give_back_from(first, second),
             _ => return Err(invalid("send", format!("{what} is no packed call"))),
         };
         self.batches.say(first, second, word)

@@ -46,8 +46,10 @@ test("the pipelined form is faster by far", async (t) => {
   };
   const all = () => Promise.all(Array.from({ length: 2000 }, () => mesh.publish("t", "x")));
   await all();
-  const [slow, fast] = [await timed(one), await timed(all)];
+  // The best of several, in turn: what else runs on the machine makes both slower, never faster.
+  let [slow, fast] = [Infinity, Infinity];
+  for (let round = 0; round < 3; round++) [slow, fast] = [Math.min(slow, await timed(one)), Math.min(fast, await timed(all))];
   t.diagnostic(`${(slow / fast).toFixed(1)} times`);
-  assert.ok(slow > fast, `${slow} ${fast}`);
+  assert.ok(slow > 3 * fast, `${slow} ms one by one, ${fast} ms together`);
   await mesh.close();
 });

@@ -55,6 +55,14 @@ impl Source {
             Self::Responder(source) => source.stop(),
         }
     }
+
+    /// The program leaves its loop: what it was handed and has not settled has failed.
+    fn leave(&self) -> Result<()> {
+        match self {
+            Self::Subscription(source) => source.leave(),
+            other => other.close(),
+        }
+    }
 }
 
 enum Item {
@@ -80,7 +88,7 @@ impl Item {
 /// A stream of them.
 #[pyclass(module = "meshwire._native", weakref)]
 pub(crate) struct Stream {
-    /// Before what came of it: what is dropped behind its end has not failed.
+    /// Before what came of it: what is dropped behind its end is not given back once more.
     source: Option<Source>,
     items: VecDeque<Item>,
     topic: Py<PyString>,
@@ -137,7 +145,7 @@ impl Stream {
             // Behind its end they are dropped, and come again.
             Ok(_) if self.closed && self.gives_back() => Ok(()),
             Ok(Outcome::Deliveries(batch)) => {
-                self.items.extend(batch.hand_all()?.into_iter().map(Item::Delivery));
+                self.items.extend(batch.ahead()?.into_iter().map(Item::Delivery));
                 Ok(())
             }
             Ok(Outcome::Replies(batch)) => {
@@ -167,35 +175,30 @@ impl Stream {
         matches!(self.source, None | Some(Source::Subscription(_) | Source::Replies(_)))
     }
 
-    fn end_now(&mut self) -> Result<()> {
+    fn end_now(&mut self, end: impl FnOnce(&Source) -> Result<()>) -> Result<()> {
         self.closed = true;
         if let Some(source) = &self.source {
-            source.close()?;
+            end(source)?;
         }
         if self.gives_back() {
-            self.give_back();
+            // What was not handed to the program goes back by that, and has not failed.
+            self.items.clear();
             self.ended = true;
             self.source = None;
         }
         Ok(())
     }
 
-    /// What was not handed to the program comes again at once, and has not failed.
-    fn give_back(&mut self) {
-        for item in self.items.drain(..) {
-            if let Item::Delivery(delivery) = item {
-                // In a child of fork there is nothing to give back.
-                drop(delivery.give_back());
-            }
-        }
-    }
-
     /// The next that is here. Nothing of Python's is made under the borrow: other threads run meanwhile, the pump too.
     fn take(&mut self) -> Result<Option<Item>> {
         while let Some(item) = self.items.pop_front() {
             match item {
-                // It comes again: handling this one would be once too often.
-                Item::Delivery(delivery) if delivery.is_stale()? => delivery.forget()?,
+                Item::Delivery(mut delivery) => {
+                    // Else it comes again: handling this one would be once too often.
+                    if delivery.claim()? {
+                        return Ok(Some(Item::Delivery(delivery)));
+                    }
+                }
                 item => return Ok(Some(item)),
             }
         }
@@ -237,7 +240,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.give_back();
+        if let Some(source @ Source::Subscription(_)) = &self.source {
+            // Nobody can go on with it, so its loop was left. In a child of fork it is the parent's.
+            drop(source.leave());
+        }
     }
 }
 
@@ -342,8 +348,14 @@ impl Stream {
 
     /// Ends it: what is here is given back, without a failure.
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let closed = slf.borrow_mut().end_now();
+        let closed = slf.borrow_mut().end_now(Source::close);
         closed.raise(slf.py())
+    }
+
+    /// The program leaves its loop: the same, and what it was handed and has not settled has failed.
+    fn leave(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let left = slf.borrow_mut().end_now(Source::leave);
+        left.raise(slf.py())
     }
 
     fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {

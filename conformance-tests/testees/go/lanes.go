@@ -13,6 +13,8 @@ type lane struct {
 	name    string
 	stop    context.CancelFunc
 	stopped chan struct{}
+	// left: its loop ends as one that is left.
+	left    bool
 	mu      sync.Mutex
 	last    int
 	held    map[int]*meshwire.Delivery
@@ -59,29 +61,41 @@ func (l *lane) tell(d *meshwire.Delivery, keep func(n int)) {
 	say(line)
 }
 
+// passes waits for the gate, once for each delivery; false: it is to stop.
+func (l *lane) passes(ctx context.Context) bool {
+	if l.gates == nil {
+		return ctx.Err() == nil
+	}
+	select {
+	case <-l.gates:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 func (l *lane) stream(ctx context.Context, sub *meshwire.Subscription) {
 	defer close(l.stopped)
 	defer sub.Close()
-	for {
-		if l.gates != nil {
-			select {
-			case <-l.gates:
-			case <-ctx.Done():
-				return
-			}
-		}
-		d, err := sub.Next(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, meshwire.ErrClosed):
-			l.end(nil)
-			return
-		case err != nil:
+	if !l.passes(ctx) {
+		return
+	}
+	for d, err := range sub.All(ctx) {
+		if ctx.Err() == nil && err != nil {
 			say(object{"ev": "error", "on": l.name, "err": problem(err)})
-			continue
+		} else if ctx.Err() == nil {
+			l.tell(d, func(n int) { l.held[n] = d })
 		}
-		l.tell(d, func(n int) { l.held[n] = d })
+		if !l.passes(ctx) {
+			if !l.left {
+				// Before the loop is left: what it has in hand has not failed.
+				sub.Close()
+			}
+			return
+		}
+	}
+	if ctx.Err() == nil {
+		l.end(nil)
 	}
 }
 

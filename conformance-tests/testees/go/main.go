@@ -138,6 +138,7 @@ func obey(c command) (any, error) {
 	case "unsubscribe":
 		l, err := lanes.get(c.On, true)
 		if err == nil {
+			l.left = c.Left
 			l.stop()
 			<-l.stopped
 		}

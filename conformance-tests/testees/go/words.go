@@ -37,6 +37,7 @@ type command struct {
 	Prefetch     *[2]int64        `json:"prefetch"`
 	Concurrency  *int             `json:"concurrency"`
 	Gate         *int             `json:"gate"`
+	Left         bool             `json:"left"`
 	Open         int              `json:"open"`
 	Settings     settings         `json:"settings"`
 	N            []int            `json:"n"`

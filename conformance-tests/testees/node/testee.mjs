@@ -94,10 +94,10 @@ class Deliveries {
   }
 
   async stream(subscription) {
-    this.stop = () => {
+    this.stop = (left) => {
       this.stopped = true;
       this.open(0);
-      return subscription.close();
+      return left ? subscription.return() : subscription.close();
     };
     for (;;) {
       while (this.gate <= 0 && !this.stopped) await new Promise((wake) => this.waiting.push(wake));
@@ -277,8 +277,8 @@ const ops = {
     return {};
   },
   gate: ({ on, open }) => (named(subscriptions, on).open(open), {}),
-  async unsubscribe({ on }) {
-    await named(subscriptions, on).stop();
+  async unsubscribe({ on, left }) {
+    await named(subscriptions, on).stop(left);
     subscriptions.delete(on);
     return {};
   },

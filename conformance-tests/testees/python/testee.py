@@ -36,6 +36,7 @@ class Deliveries:
         self.held: dict[int, Any] = {}
         self.numbers = itertools.count(1)
         self.task: asyncio.Task[None] | None = None
+        self.left = False
 
     def take(self, n: int) -> Any:
         if n not in self.held:
@@ -43,7 +44,7 @@ class Deliveries:
         return self.held.pop(n)
 
     async def stream(self, subscription: meshwire.Subscription) -> None:
-        async with subscription:
+        try:
             while True:
                 await self.gate.acquire()
                 try:
@@ -58,6 +59,10 @@ class Deliveries:
                 self.held[n] = delivery
                 # Nobody but the table is to hold it.
                 del delivery
+        finally:
+            if self.left:
+                await subscription.__aexit__(None, None, None)
+            subscription.close()
 
     async def handle(self, job: meshwire.Job) -> None:
         n, verdict = next(self.numbers), asyncio.get_running_loop().create_future()
@@ -205,6 +210,7 @@ class Room:
     async def do_unsubscribe(self, c: dict[str, Any]) -> Any:
         deliveries: Deliveries = self.find(self.subscriptions, c["on"])
         del self.subscriptions[c["on"]]
+        deliveries.left = c.get("left", False)
         deliveries.stop.set()
         if deliveries.task is not None:
             deliveries.task.cancel()

@@ -226,6 +226,8 @@ class Room:
         deliveries.stop.set()
         deliveries.gate.release()
         if deliveries.subscription is not None:
+            if c.get("left"):
+                deliveries.subscription.__exit__(None, None, None)
             deliveries.subscription.close()
 
     def settle(self, c: dict[str, Any], handled: Any, settled: Any) -> None:

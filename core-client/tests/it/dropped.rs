@@ -231,3 +231,55 @@ async fn before_an_event_comes_for_the_third_time_what_was_settled_before_it_is_
     assert_eq!((next.unwrap().unwrap().id(), settled), ("2", vec![(1, 1, SettleKind::Ack)]));
     assert!(began.elapsed() < Duration::from_millis(10), "nothing waits for time to pass");
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_what_a_binding_took_ahead_fails_what_its_program_was_handed_and_has_not_settled_when_it_leaves() {
+    let (_mesh, mut orders, mut gateway, _listener) = handed(6).await;
+    let left = orders.take_ahead();
+    let mut ahead = Vec::new();
+    while ahead.len() < 6 {
+        ahead.push(orders.try_next().await.unwrap().unwrap());
+    }
+    let mut all = ahead.into_iter();
+    let mut claimed: Vec<_> = all.by_ref().take(4).collect();
+    assert!(claimed.iter_mut().all(Delivery::claim));
+    claimed.remove(1).ack();
+    let forgotten = claimed.pop();
+    drop(forgotten);
+    left.fail();
+    // The program has one for good, one it lets go of too late, and two it never saw.
+    drop(claimed.pop());
+    drop(orders);
+    drop(all);
+    let settle = gateway.settle().await;
+    let (acked, released) = ((2, 1, SettleKind::Ack, ""), (5, 2, SettleKind::Release, ""));
+    let failed = [(1, 1, SettleKind::Nack, DROPPED), (3, 2, SettleKind::Nack, DROPPED)];
+    assert_eq!(said(&settle), [acked, failed[0], failed[1], released]);
+    unsubscribes(&mut gateway).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_drains_waits_for_nothing_that_its_program_was_not_handed() {
+    let (mesh, mut orders, mut gateway, _listener) = handed(3).await;
+    orders.take_ahead();
+    let mut ahead = Vec::new();
+    while ahead.len() < 3 {
+        ahead.push(orders.try_next().await.unwrap().unwrap());
+    }
+    let mut in_hand = ahead.remove(0);
+    assert!(in_hand.claim());
+    let (ended, ()) = tokio::join!(mesh.close(), async {
+        assert!(matches!(gateway.next().await, Some(ClientFrame::Credit(_))));
+        let mut next = ahead.remove(0);
+        assert!(!next.claim(), "nothing more is handed out");
+        next.forget();
+        in_hand.ack();
+        let settle = gateway.settle().await;
+        assert_eq!(said(&settle), [(1, 1, SettleKind::Ack, "")]);
+        gateway.settled(settle.sequence).await;
+        gateway.confirm().await;
+        assert!(matches!(gateway.next().await, Some(ClientFrame::Goodbye(_))), "the third one is waited for by nobody");
+        while gateway.next().await.is_some() {}
+    });
+    ended.unwrap();
+}

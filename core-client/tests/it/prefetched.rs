@@ -114,3 +114,77 @@ async fn a_program_that_extends_what_it_has_in_hand_is_not_stuck() {
     };
     tokio::join!(program, script);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_binding_took_ahead_keeps_its_lease_until_its_slow_program_is_handed_it() {
+    let (_mesh, mut orders, mut gateway, _listener) = with_ten().await;
+    orders.take_ahead();
+    let program = async {
+        let mut ahead = Vec::new();
+        while ahead.len() < 10 {
+            ahead.push(orders.try_next().await.unwrap().unwrap());
+        }
+        for mut order in ahead {
+            assert!(order.claim(), "{}", order.id());
+            sleep(WAIT / 100 * 85).await;
+            order.ack();
+        }
+    };
+    let script = async {
+        let began = Instant::now();
+        let (mut leases, mut acked) = ([began + WAIT; 11], 0);
+        while acked < 10 {
+            for (first, count, kind) in gateway.ranges().await {
+                for number in first..first + u64::from(count) {
+                    assert!(Instant::now() <= leases[number as usize], "the lease of {number} has ended");
+                    match kind {
+                        SettleKind::Extend => leases[number as usize] = Instant::now() + WAIT,
+                        SettleKind::Ack => acked += 1,
+                        other => panic!("{other:?} of {number}"),
+                    }
+                }
+            }
+        }
+    };
+    tokio::join!(program, script);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_binding_took_ahead_of_a_program_that_is_stuck_is_given_back_and_not_handed_any_more() {
+    let (_mesh, mut orders, mut gateway, _listener) = with_ten().await;
+    orders.take_ahead();
+    let program = async {
+        let mut ahead = Vec::new();
+        while ahead.len() < 10 {
+            ahead.push(orders.try_next().await.unwrap().unwrap());
+        }
+        let mut all = ahead.into_iter();
+        let mut stuck = all.next().unwrap();
+        assert!(stuck.claim());
+        sleep(WAIT * 5).await;
+        for mut order in all {
+            assert!(!order.claim(), "{}: they are others'", order.id());
+            order.forget();
+        }
+        stuck.ack();
+        assert_eq!(orders.try_next().await.unwrap().unwrap().id(), "again");
+    };
+    let script = async {
+        let mut released = Vec::new();
+        loop {
+            match gateway.next().await {
+                Some(ClientFrame::Credit(credit)) if credit.max_events > 0 => {
+                    return (gateway.deliver(credit.subscription, 11, [event("again", None, "x")]).await, released);
+                }
+                Some(ClientFrame::Credit(_)) => {}
+                Some(ClientFrame::Settle(settle)) => {
+                    let ranges = settle.ranges.iter().filter(|r| r.kind == SettleKind::Release);
+                    released.extend(ranges.map(|r| (r.first_delivery, r.count)));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    let ((), ((), released)) = tokio::join!(program, script);
+    assert_eq!(released, [(2, 9)]);
+}

@@ -94,3 +94,51 @@ fn what_waits_in_a_queue_that_is_closed_comes_again_and_has_not_failed() {
     // What was handed is the program's still.
     held.settle_confirmed(Settle::Ack).unwrap();
 }
+
+/// Three that a host has taken ahead of its program.
+fn ahead(orders: &Subscription) -> Vec<Delivery> {
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        all.extend(fetched(orders.next_batch(3 - all.len(), Some(PATIENCE)).unwrap()).ahead().unwrap());
+    }
+    all
+}
+
+fn published(client: &meshwire_embed::Client) -> Subscription {
+    for text in ["a", "b", "c"] {
+        publish(client, "orders", text).unwrap();
+    }
+    subscribed(client, "orders", &SAID)
+}
+
+#[test]
+fn what_a_program_was_handed_and_has_not_settled_fails_when_it_leaves_and_what_it_was_not_handed_comes_again() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    let orders = published(&client);
+    let mut all = ahead(&orders);
+    assert!(all[0].claim().unwrap());
+    orders.leave().unwrap();
+    // Whatever becomes of them then.
+    drop(all);
+    let orders = subscribed(&client, "orders", &SAID);
+    assert_come_again(&orders, &["b", "c"]);
+    publish(&client, "orders", "d").unwrap();
+    let next = next(&orders, 1).remove(0);
+    assert_eq!(next.get().unwrap().text().unwrap(), "d", "the other one is a dead letter");
+    next.settle(Settle::Ack).unwrap();
+}
+
+#[test]
+fn closing_fails_nothing_and_whatever_is_said_of_one_that_was_taken_ahead_claims_it() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    let orders = published(&client);
+    let mut all = ahead(&orders);
+    all.remove(2).give_back().unwrap();
+    all.remove(0).settle_confirmed(Settle::Ack).unwrap();
+    all[0].extend_confirmed().unwrap();
+    assert!(all[0].claim().unwrap());
+    orders.close().unwrap();
+    assert_come_again(&subscribed(&client, "orders", &SAID), &["b", "c"]);
+}

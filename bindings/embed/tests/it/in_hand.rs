@@ -7,30 +7,29 @@ use meshwire_embed::{Client, ErrorKind, InHand, Outcome, Settle, Subscription, T
 
 use crate::rig::{PATIENCE, connected, deliveries, publish, subscribed, texts};
 
-fn five(client: &Client) -> (Subscription, InHand) {
-    let numbers = 0..5;
-    for number in numbers.clone() {
-        publish(client, "orders", &number.to_string()).unwrap();
-    }
-    // With what comes at once all of them are here before they are asked for.
-    let orders = subscribed(client, "orders", &[("group", "g"), ("backoff_min", "0")]);
-    let mut seen = 0;
-    loop {
-        let Outcome::Deliveries(batch) = orders.next_batch(5, Some(PATIENCE)).unwrap() else { panic!("it is over") };
-        if batch.len() == numbers.len() {
-            return (orders, batch.hand_together(5).unwrap());
+/// Five that come together, of a topic of their own.
+fn five(client: &Client) -> (String, Subscription, InHand) {
+    for tried in 0..1_000 {
+        let topic = format!("orders{tried}");
+        // Before they are published, so that they have arrived when they are asked for.
+        let orders = subscribed(client, &topic, &[("group", "g"), ("backoff_min", "0")]);
+        for number in 0..5 {
+            publish(client, &topic, &number.to_string()).unwrap();
         }
-        // Dropped before it is handed, it comes again.
-        seen += 1;
-        assert!(seen < 1_000, "they never come together");
+        publish(client, "others", "behind them").unwrap();
+        let Outcome::Deliveries(batch) = orders.next_batch(5, Some(PATIENCE)).unwrap() else { panic!("it is over") };
+        if batch.len() == 5 {
+            return (topic, orders, batch.hand_together(5).unwrap());
+        }
     }
+    panic!("they never come together");
 }
 
 #[test]
 fn a_batch_is_settled_by_its_places_each_once_and_together() {
     let gateway = Gateway::start().unwrap();
     let client = connected(&gateway);
-    let (orders, mut batch) = five(&client);
+    let (_, orders, mut batch) = five(&client);
     let texts_of: Vec<&str> = batch.all().unwrap().map(|delivery| delivery.text().unwrap()).collect();
     assert_eq!(texts_of, ["0", "1", "2", "3", "4"]);
     let mut together = Together::with_capacity(4);
@@ -61,7 +60,7 @@ fn a_batch_is_settled_by_its_places_each_once_and_together() {
 fn a_batch_is_split_in_order_and_what_is_dropped_in_it_has_failed_when_its_subscription_ends() {
     let gateway = Gateway::start().unwrap();
     let client = connected(&gateway);
-    let (orders, batch) = five(&client);
+    let (topic, orders, batch) = five(&client);
     let parts = batch.split(2).unwrap();
     assert_eq!(parts.iter().map(InHand::len).collect::<Vec<_>>(), [2, 2, 1]);
     assert_eq!(parts[2].get(0, "read").unwrap().text().unwrap(), "4");
@@ -69,7 +68,7 @@ fn a_batch_is_split_in_order_and_what_is_dropped_in_it_has_failed_when_its_subsc
     drop(parts);
     orders.close().unwrap();
     drop(orders);
-    let orders = subscribed(&client, "orders", &[("group", "g")]);
+    let orders = subscribed(&client, &topic, &[("group", "g")]);
     let again = deliveries(orders.next_batch(9, Some(PATIENCE)).unwrap());
     // It may have come to the subscription once more before that had ended.
     assert!(again[0].get().unwrap().attempt() > before);

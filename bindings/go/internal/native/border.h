@@ -165,6 +165,8 @@ static int gw_batch_take(handle batch, handle *deliveries, size_t most, size_t *
   return mw_batch_take((mw_batch *)batch, (mw_delivery **)deliveries, most, n, ERR);
 }
 static void gw_unsubscribe(handle sub) { mw_unsubscribe((mw_subscription *)sub); }
+static void gw_leave(handle sub) { mw_leave((mw_subscription *)sub); }
+static void gw_take_ahead(handle sub) { mw_take_ahead((mw_subscription *)sub); }
 static int gw_pack(int kind, const handle *things, size_t count, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
   return mw_pack(kind, (const uintptr_t *)things, count, buffer, size, needed, ERR);
 }
@@ -182,7 +184,7 @@ static int gw_extend(handle delivery) { return mw_extend((mw_delivery *)delivery
 static int gw_extend_start(handle delivery, handle queue, uint64_t tag, handle *op, handle *err) {
   return mw_extend_start((mw_delivery *)delivery, QUEUE, tag, OP, ERR);
 }
-static bool gw_is_stale(handle delivery) { return mw_delivery_is_stale((mw_delivery *)delivery); }
+static bool gw_claim(handle delivery) { return mw_claim((mw_delivery *)delivery); }
 static void gw_give_back(const handle *batch, size_t count) { mw_give_back((mw_delivery *const *)batch, count, NULL); }
 static void gw_delivery_free(handle delivery) { mw_delivery_free((mw_delivery *)delivery); }
 

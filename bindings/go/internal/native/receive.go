@@ -54,6 +54,12 @@ func TakeDeliveries(batch Handle, into []Handle) int {
 	return int(n)
 }
 
+// TakeAhead has the library look after what it gives of a subscription until that is claimed.
+func TakeAhead(sub Handle) { C.gw_take_ahead(C.handle(sub)) }
+
+// Leave ends a subscription whose loop was left: what the program was handed and has not settled has failed.
+func Leave(sub Handle) { C.gw_leave(C.handle(sub)) }
+
 // Unsubscribe ends a subscription.
 func Unsubscribe(sub Handle) { C.gw_unsubscribe(C.handle(sub)) }
 
@@ -132,8 +138,8 @@ func ExtendConfirmed(delivery Handle) Begin {
 // FreeDelivery lets go of a delivery without a word.
 func FreeDelivery(delivery Handle) { C.gw_delivery_free(C.handle(delivery)) }
 
-// IsStale says that a delivery comes again, and is of no use here.
-func IsStale(delivery Handle) bool { return bool(C.gw_is_stale(C.handle(delivery))) }
+// Claim says that the program is handed a delivery, and all before it; false: it comes again, and is to be given back.
+func Claim(delivery Handle) bool { return bool(C.gw_claim(C.handle(delivery))) }
 
 // GiveBack lets go of deliveries as if they had not been taken.
 func GiveBack(deliveries []Handle) {

@@ -6,8 +6,8 @@ const { native, version } = require("./native.cjs");
 const { Writer, drafted } = require("./pack.cjs");
 const { MeshwireError, told, at, native: call, made } = require("./errors.cjs");
 
-const PUBLISH = 1, ACK = 2, NACK = 3, NACK_AFTER = 4, REJECT = 5, EXTEND = 6, DROP = 7, FAIL = 8, ANSWER = 9, RELEASE = 10, FORGET = 11,
-  EXTEND_FROM = 12, GIVE_BACK_FROM = 13;
+const PUBLISH = 1, ACK = 2, NACK = 3, NACK_AFTER = 4, REJECT = 5, EXTEND = 6, DROP = 7, FAIL = 8, ANSWER = 9, RELEASE = 10, CLAIM = 11,
+  GIVE_BACK_FROM = 12;
 const RECEIPT = 1, FAILED = 2, HANDLE = 3, BATCH = 4, ENDED = 5, TEXT = 6, STATE = 7;
 const DUPLICATE = 1 << 8, NO_POSITION = 1 << 9;
 
@@ -64,8 +64,7 @@ class Loop {
       this.scheduled = false;
       this.send();
     };
-    this.waiting = new Map();
-    this.watch = undefined;
+    this.claims = [];
     process.on("exit", () => this.exit());
   }
 
@@ -173,6 +172,12 @@ class Loop {
     call(() => this.bridge.release(kind, number));
   }
 
+  /** Ends a subscription whose loop was left. */
+  leave(number) {
+    this.send();
+    call(() => this.bridge.leave(number));
+  }
+
   // What is said in one turn.
 
   schedule() {
@@ -184,6 +189,7 @@ class Loop {
 
   /** Hands over what was written. */
   send() {
+    if (this.claims.length > 0) this.claim();
     if (this.writer.used === 0) return;
     this.settles = 0;
     this.acked = -1;
@@ -317,8 +323,23 @@ class Loop {
     this.say(RELEASE, batch, 0);
   }
 
-  forget(batch, index) {
-    this.say(FORGET, batch, index);
+  /** Up to here a subscription has handed out what it has: said once a turn. */
+  handed(claim, batch, index) {
+    claim.batch = batch;
+    claim.index = index;
+    if (claim.waits) return;
+    claim.waits = true;
+    this.claims.push(claim);
+    this.schedule();
+  }
+
+  claim() {
+    const { writer } = this;
+    for (const claim of this.claims) {
+      claim.waits = false;
+      writer.end(writer.begin(CLAIM, claim.batch, claim.index));
+    }
+    this.claims.length = 0;
   }
 
   // Time.
@@ -336,23 +357,6 @@ class Loop {
         resolve();
       });
     });
-  }
-
-  /** Keeps the leases of what a subscription has and its program was not handed. */
-  mind(subscription, keep) {
-    this.waiting.set(subscription, keep);
-    this.watch ??= setInterval(() => {
-      const now = Date.now();
-      for (const [one, keep] of this.waiting) keep(one, now);
-      if (this.waiting.size === 0) {
-        clearInterval(this.watch);
-        this.watch = undefined;
-      }
-    }, 250).unref();
-  }
-
-  keepFrom(batch, index) {
-    this.say(EXTEND_FROM, batch, index);
   }
 
   giveBackFrom(batch, index) {

@@ -136,7 +136,7 @@ class Mesh {
     const said = pairs("subscribe", options);
     const number = await this.#call("subscribe", { topic, options: said }, NOTHING, { signal: options?.signal, release: SUBSCRIPTION });
     const of = { mesh: this, open: this.#open };
-    return new Subscription(of, this.#loop, number, topic, this.#hooks, options?.ackWaitMs);
+    return new Subscription(of, this.#loop, number, topic, this.#hooks);
   }
 
   consume(topic, options, handler) {

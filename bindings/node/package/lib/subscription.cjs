@@ -4,10 +4,8 @@ const { Batch, Delivery } = require("./received.cjs");
 const { SUBSCRIPTION } = require("./loop.cjs");
 const { invalid } = require("./errors.cjs");
 
-/** Most deliveries that are taken ahead of the program, and as how long it may need for them. */
-const MOST = 1024, SHORT_MS = 8, LONG_MS = 60;
-/** How long leases are kept for a program that does nothing, where it said nothing of its ack wait. */
-const ACK_WAIT_MS = 30_000;
+/** Most deliveries that are taken ahead of the program: until it is handed them the library looks after them. */
+const MOST = 1024;
 
 const forgotten = new FinalizationRegistry(({ loop, number }) => loop.letGo(number));
 
@@ -23,25 +21,21 @@ class Subscription {
   #number;
   #topic;
   #hooks;
-  #ackWait;
   #batch;
   #at = 0;
-  #most = 1;
-  #arrived = 0;
-  #checked = 0;
-  #active = 0;
+  #claimed = 0;
+  #claim = { batch: 0, index: 0, waits: false };
   #asking;
   #last;
   #weak;
   #over = false;
 
-  constructor(mesh, loop, number, topic, hooks, ackWait) {
+  constructor(mesh, loop, number, topic, hooks) {
     this.#mesh = mesh;
     this.#loop = loop;
     this.#number = number;
     this.#topic = topic;
     this.#hooks = hooks;
-    this.#ackWait = ackWait ?? ACK_WAIT_MS;
     this.#weak = new WeakRef(this);
     mesh.open.add(this.#weak);
     abandoned.register(this, { loop, number, open: mesh.open, weak: this.#weak }, this);
@@ -83,7 +77,7 @@ class Subscription {
         if (this.#batch !== undefined) continue;
       }
       if (this.#over) return { value: undefined, done: true };
-      await this.#fetch(this.#most, -1, signal);
+      await this.#fetch(MOST, -1, signal);
     }
   }
 
@@ -146,34 +140,30 @@ class Subscription {
   }
 
   #came(came) {
-    if (came === undefined) return this.#end();
+    if (came === undefined) return this.#end(false);
     const batch = new Batch(came, this.#topic, this.#loop);
     if (batch.count === 0) return;
     if (this.#over) return this.#loop.giveBackFrom(batch.number, 0);
     forgotten.register(batch, { loop: this.#loop, number: batch.number }, batch);
     this.#batch = batch;
     this.#at = 0;
-    this.#arrived = this.#checked = this.#active = Date.now();
-    if (batch.count > 1) this.#loop.mind(this, Subscription.keep);
+    this.#claimed = -1;
   }
 
   #hand(now) {
     const batch = this.#batch;
     const index = this.#at;
-    if (now !== this.#checked && index > 0) {
-      this.#checked = now;
-      if (this.#loop.bridge.isStale(batch.number, index)) {
-        this.#loop.forget(batch.number, index);
-        // Others may be as well.
-        this.#checked = -1;
-        this.#at = index + 1;
-        if (this.#at === batch.count) this.#used(now);
-        return undefined;
-      }
-    }
-    this.#active = now;
     this.#at = index + 1;
-    if (this.#at === batch.count) this.#used(now);
+    if (this.#at === batch.count) this.#batch = undefined;
+    if (now === this.#claimed) {
+      this.#loop.handed(this.#claim, batch.number, index);
+    } else if (this.#loop.bridge.claim(batch.number, index)) {
+      this.#claimed = now;
+    } else {
+      // It comes again. Others may as well.
+      this.#claimed = -1;
+      return undefined;
+    }
     const delivery = new Delivery(batch, index, this.#hooks?.onSettle);
     this.#last = delivery;
     if (this.#hooks?.onDelivery) {
@@ -187,24 +177,6 @@ class Subscription {
     return delivery;
   }
 
-  /** A batch was handed on: the next is larger or smaller, so that nothing waits long here. */
-  #used(now) {
-    const { count } = this.#batch;
-    this.#batch = undefined;
-    this.#loop.waiting.delete(this);
-    const took = now - this.#arrived;
-    if (took > LONG_MS) this.#most = 1;
-    else if (took < SHORT_MS && count === this.#most) this.#most = Math.min(MOST, this.#most * 4);
-    else if (took >= SHORT_MS) this.#most = Math.max(1, this.#most >>> 1);
-  }
-
-  /** Begins leases anew of what waits, as long as the program does something; else others are to get it. */
-  static keep(subscription, now) {
-    if (subscription.#batch === undefined) return;
-    if (now - subscription.#active < subscription.#ackWait) subscription.#loop.keepFrom(subscription.#batch.number, subscription.#at);
-    else subscription.#giveBack();
-  }
-
   /** Gives back what the program was not handed. */
   static giveBack(subscription) {
     subscription.#giveBack();
@@ -214,15 +186,15 @@ class Subscription {
     const batch = this.#batch;
     if (batch === undefined) return;
     this.#batch = undefined;
-    this.#loop.waiting.delete(this);
     this.#loop.giveBackFrom(batch.number, this.#at);
   }
 
-  #end() {
+  #end(isLeft) {
     if (this.#over) return;
     this.#over = true;
     this.#giveBack();
-    this.#loop.release(SUBSCRIPTION, this.#number);
+    if (isLeft) this.#loop.leave(this.#number);
+    else this.#loop.release(SUBSCRIPTION, this.#number);
     this.#mesh.open.delete(this.#weak);
     abandoned.unregister(this);
     this.#mesh = undefined;
@@ -230,14 +202,14 @@ class Subscription {
 
   /** Ends it: what is unsettled comes again at once. */
   close() {
-    this.#end();
+    this.#end(false);
     return Promise.resolve();
   }
 
-  /** A loop was left: what it had in hand, unsettled, has failed. */
+  /** A loop was left: what the program was handed, and has not settled, has failed. */
   return(value) {
     if (!this.#over && this.#last !== undefined) Delivery.drop(this.#last);
-    this.#end();
+    this.#end(true);
     return Promise.resolve({ value, done: true });
   }
 }
@@ -252,8 +224,13 @@ function raced(promise, signal) {
   });
 }
 
+/** A scope was left, as a loop is. */
+async function leave() {
+  await this.return();
+}
+
 if (Symbol.asyncDispose) {
-  Object.defineProperty(Subscription.prototype, Symbol.asyncDispose, { value: Subscription.prototype.close, configurable: true, writable: true });
+  Object.defineProperty(Subscription.prototype, Symbol.asyncDispose, { value: leave, configurable: true, writable: true });
 }
 
 module.exports = { Subscription };

@@ -40,7 +40,8 @@ class Subscription:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if self._stream is not None:
+            self._stream.leave()
 
     @property
     def topic(self) -> str:
@@ -75,7 +76,8 @@ class Subscription:
         return self._stream is not None and self._stream.ended
 
     def close(self) -> None:
-        """Ends it: what is unsettled comes again at once, and has not failed. Again is nothing."""
+        """Ends it: what is unsettled comes again at once, and has not failed. Leaving its context fails what the program was handed and
+        has not settled, as leaving a loop over it does when nothing else refers to it. Again is nothing."""
         if self._stream is not None:
             self._stream.close()
 

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     },
     Unsubscribe {
         on: String,
+        #[serde(default)]
+        left: bool,
     },
     Ack(Settle),
     Nack(Settle),

@@ -65,6 +65,11 @@ impl Deliveries {
         self.stop.add_permits(1);
     }
 
+    /// A loop that is left drops what it has in hand.
+    pub(crate) fn let_go(&self) {
+        self.table().held.clear();
+    }
+
     /// Resolves when the loop is to end.
     pub(crate) async fn stopped(&self) {
         // The semaphore is never closed.

@@ -151,7 +151,7 @@ impl Room {
             Command::Subscribe(subscribe) => self.subscribe(subscribe).await,
             Command::Consume(subscribe) => self.consume(subscribe),
             Command::Gate { on, open } => self.subscription(&on).map(|s| s.open(open)),
-            Command::Unsubscribe { on } => self.unsubscribe(&on).await,
+            Command::Unsubscribe { on, left } => self.unsubscribe(&on, left).await,
             Command::Ack(settle) => self.ack(settle).await,
             Command::Nack(settle) => self.nack(settle).await,
             Command::Reject(settle) => self.reject(settle).await,

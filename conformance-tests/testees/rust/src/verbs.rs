@@ -139,8 +139,12 @@ impl Room {
         Ok(json!({}))
     }
 
-    pub(crate) async fn unsubscribe(&self, on: &str) -> Result<Value, Error> {
-        self.subscription(on)?.stop();
+    pub(crate) async fn unsubscribe(&self, on: &str, left: bool) -> Result<Value, Error> {
+        let subscription = self.subscription(on)?;
+        if left {
+            subscription.let_go();
+        }
+        subscription.stop();
         self.remove_subscription(on);
         // The loop lets go of the subscription in its next turn.
         tokio::task::yield_now().await;

@@ -35,3 +35,12 @@ pub(super) fn also(code: &str) -> String {
     let kind = case.and_then(|case| case.split_once("return target == ")).and_then(|(_, kind)| kind.lines().next());
     kind.map_or_else(String::new, |kind| format!("`{kind}`"))
 }
+
+/// A function that sets options, with what it takes where that is more than one.
+pub(super) fn function(name: &str) -> String {
+    let source = include_str!("../../../../bindings/go/options.go");
+    let (_, rest) = source.split_once(&format!("\nfunc {name}(")).unwrap_or_else(|| panic!("options.go has no {name}"));
+    let taken = rest.split(')').next().expect("a signature ends").split(", ");
+    let taken: Vec<&str> = taken.filter_map(|one| one.split(' ').next()).collect();
+    if taken.len() > 1 { format!("{name}({})", taken.join(", ")) } else { name.to_owned() }
+}

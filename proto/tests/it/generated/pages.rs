@@ -124,8 +124,8 @@ pub(super) const LANGUAGES: [Language; 4] = [
             _ => format!("`{n}`"),
         },
         word: quoted,
-        plain: |name, _| camel(&name.to_uppercase()),
-        item: member,
+        plain: |name, _| super::go::function(&camel(&name.to_uppercase())),
+        item: |item| super::go::function(&member(item)),
         calls: ["Connect", "Subscribe", "Consume", "Serve", "Request", "RequestStream", "Drain"],
         tls: "TLS",
         drain: ("the deadline of `ctx`", "duration"),
@@ -191,8 +191,8 @@ impl Options {
     fn names(&self, language: &Language, row: &Table) -> Vec<String> {
         let name = text(row, "name");
         match self.parity.get(name).and_then(|said| said.get(language.name)).and_then(Value::as_str) {
-            // An argument of its own.
-            _ if name == "url" => vec![name.to_owned()],
+            // Arguments of their own.
+            _ if name == "url" || name == "drain_timeout" => vec![name.to_owned()],
             None => vec![(language.plain)(name, text(row, "kind"))],
             Some(items) => {
                 let mut names: Vec<String> = items.split(',').map(|item| (language.item)(item.trim())).collect();

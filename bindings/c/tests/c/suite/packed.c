@@ -114,9 +114,9 @@ static void what_is_given_back_comes_again_at_once_and_has_not_failed(void) {
   for (i = 0; i < 3; i++) {
     d[0] = next(sub);
     d[1] = next(sub);
-    CHECK(d[0] != NULL && d[1] != NULL && !mw_delivery_is_stale(d[0]));
+    CHECK(d[0] != NULL && d[1] != NULL && mw_claim(d[0]));
     FINE(mw_give_back(d, 2, &err));
-    CHECK(mw_ack(d[0]) == MW_INVALID && mw_delivery_is_stale(d[1]));
+    CHECK(mw_ack(d[0]) == MW_INVALID && !mw_claim(d[1]));
   }
   FINE(mw_give_back(NULL, 0, &err));
   mw_unsubscribe(sub);
@@ -143,9 +143,38 @@ static void of_deliveries_some_of_which_were_settled_the_others_are_given_back(v
   mw_close(mesh, -1);
 }
 
+static void what_a_program_has_begun_with_when_it_leaves_has_failed_and_what_it_only_took_ahead_has_not(void) {
+  mw_client *mesh = connected();
+  mw_subscription *sub = NULL;
+  mw_delivery *d[3], *again;
+  const char *ids[] = {"1", "2", "3", "4"};
+  char id[8];
+  int i;
+  for (i = 0; i < 3; i++) publish(mesh, "left", ids[i], "x");
+  FINE(mw_subscribe(mesh, "left", "group=g; max_failures=1", &sub, &err));
+  CHECK(mw_take_ahead(sub) == MW_OK);
+  for (i = 0; i < 3; i++) CHECK((d[i] = next(sub)) != NULL);
+  CHECK(mw_claim(d[0]) && mw_claim(d[0]));
+  mw_leave(sub);
+  mw_leave(NULL);
+  for (i = 0; i < 3; i++) mw_delivery_free(d[i]);
+  CHECK(!mw_claim(d[0]));
+  FINE(mw_subscribe(mesh, "left", "group=g; max_failures=1", &sub, &err));
+  /* The first is a dead letter. */
+  for (i = 1; i < 4; i++) {
+    if (i == 3) publish(mesh, "left", ids[3], "x");
+    again = next(sub);
+    CHECK(again != NULL && mw_delivery_attribute(again, "id", id, sizeof id) == 1 && strcmp(id, ids[i]) == 0);
+    CHECK(mw_ack(again) == MW_OK);
+  }
+  mw_unsubscribe(sub);
+  mw_close(mesh, -1);
+}
+
 #define TESTS(test)                                                                       \
   test(messages_are_packed_one_behind_the_other)                                          \
   test(of_what_does_not_fit_or_is_no_message_nothing_is_written_beyond_the_buffer)        \
   test(what_is_given_back_comes_again_at_once_and_has_not_failed)                         \
-  test(of_deliveries_some_of_which_were_settled_the_others_are_given_back)
+  test(of_deliveries_some_of_which_were_settled_the_others_are_given_back)                \
+  test(what_a_program_has_begun_with_when_it_leaves_has_failed_and_what_it_only_took_ahead_has_not)
 GROUP(packed)

@@ -24,7 +24,7 @@ class Subscription:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._stream.leave()
 
     @property
     def topic(self) -> str:
@@ -56,7 +56,8 @@ class Subscription:
         return self._stream.ended
 
     def close(self) -> None:
-        """Ends it: what is unsettled comes again at once, and has not failed. Again is nothing."""
+        """Ends it: what is unsettled comes again at once, and has not failed. Leaving its context fails what the program was handed and
+        has not settled, as leaving a loop over it does when nothing else refers to it. Again is nothing."""
         self._stream.close()
 
 
