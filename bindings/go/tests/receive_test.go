@@ -61,7 +61,8 @@ func TestWhatALoopHasInHandWhenItIsLeftHasFailed(t *testing.T) {
 		for d, err := range sub.All(ctx) {
 			fine(t, err)
 			if d.ID == "1" {
-				if uint32(d.Attempt) != attempt {
+				// It may have come once more before the other subscription had ended.
+				if uint32(d.Attempt) < attempt {
 					t.Errorf("attempt %d in place of %d", d.Attempt, attempt)
 				}
 				break
