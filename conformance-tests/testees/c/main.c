@@ -264,10 +264,7 @@ static void of_numbers(place *of, const cJSON *command, const char *op, double i
   const cJSON *n, *all = cJSON_GetObjectItem(command, "n");
   call *next;
   cJSON_ArrayForEach(n, all) {
-    if ((size_t)n->valueint > of->last || memcmp(&of->held[n->valueint], &none, sizeof none) == 0) {
-      absent(id);
-      return;
-    }
+    if ((size_t)n->valueint > of->last || memcmp(&of->held[n->valueint], &none, sizeof none) == 0) { absent(id); return; }
   }
   next = begin(id, of);
   /* It must not end before all of it was begun. */

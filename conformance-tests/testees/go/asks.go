@@ -95,15 +95,11 @@ func ask(mesh *meshwire.Client, c command) (any, error) {
 
 func (c command) request() []meshwire.RequestOption {
 	var options []meshwire.RequestOption
-	if c.TimeoutMs != nil {
-		options = append(options, meshwire.RequestTimeout(ms(*c.TimeoutMs)))
-	}
+	given(&options, c.TimeoutMs, func(n int64) meshwire.RequestOption { return meshwire.RequestTimeout(ms(n)) })
 	if c.Retry {
 		options = append(options, meshwire.RetryRequest())
 	}
-	if c.Credit != nil {
-		options = append(options, meshwire.ReplyCredit(*c.Credit))
-	}
+	given(&options, c.Credit, meshwire.ReplyCredit)
 	return options
 }
 

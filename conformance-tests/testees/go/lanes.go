@@ -122,9 +122,7 @@ func consume(mesh *meshwire.Client, c command) (any, error) {
 	for _, option := range options {
 		all = append(all, option)
 	}
-	if c.Concurrency != nil {
-		all = append(all, meshwire.Concurrency(*c.Concurrency))
-	}
+	given(&all, c.Concurrency, func(n int) meshwire.ConsumeOption { return meshwire.Concurrency(n) })
 	running, stop := context.WithCancel(ctx)
 	l := newLane(c.As, nil, stop)
 	close(l.stopped)
@@ -223,9 +221,7 @@ func serve(mesh *meshwire.Client, c command) (any, error) {
 		concurrency = *c.Concurrency
 	}
 	options := []meshwire.ServeOption{meshwire.Concurrency(concurrency)}
-	if c.Group != nil {
-		options = append(options, meshwire.Group(*c.Group))
-	}
+	given(&options, c.Group, func(name string) meshwire.ServeOption { return meshwire.Group(name) })
 	running, stop := context.WithCancel(ctx)
 	s := &serving{name: c.As, stop: stop, open: map[int]chan order{}}
 	servings.put(c.As, s)

@@ -84,18 +84,10 @@ func connect(c command) (any, error) {
 		name = *c.ClientName
 	}
 	options := []meshwire.ConnectOption{meshwire.ClientName(name)}
-	if c.TimeoutMs != nil {
-		options = append(options, meshwire.ConnectTimeout(ms(*c.TimeoutMs)))
-	}
-	if c.WaitMs != nil {
-		options = append(options, meshwire.ConnectWait(ms(*c.WaitMs)))
-	}
-	if c.WindowEvents != nil {
-		options = append(options, meshwire.PublishWindow(*c.WindowEvents, 64<<20))
-	}
-	if c.ReconnectMs != nil {
-		options = append(options, meshwire.Reconnect(ms(c.ReconnectMs[0]), ms(c.ReconnectMs[1])))
-	}
+	given(&options, c.TimeoutMs, func(n int64) meshwire.ConnectOption { return meshwire.ConnectTimeout(ms(n)) })
+	given(&options, c.WaitMs, func(n int64) meshwire.ConnectOption { return meshwire.ConnectWait(ms(n)) })
+	given(&options, c.WindowEvents, func(n int) meshwire.ConnectOption { return meshwire.PublishWindow(n, 64<<20) })
+	given(&options, c.ReconnectMs, func(of [2]int64) meshwire.ConnectOption { return meshwire.Reconnect(ms(of[0]), ms(of[1])) })
 	if c.TLSRoots != "" {
 		options = append(options, meshwire.TLSRoots(c.TLSRoots))
 	}

@@ -56,13 +56,8 @@ type command struct {
 }
 
 type settings struct {
-	AckWaitMs   *meshwire.Millis    `json:"ack_wait_ms"`
-	MaxFailures *uint32             `json:"max_failures"`
-	BackoffMs   *[2]meshwire.Millis `json:"backoff_ms"`
-	Hold        *bool               `json:"hold_after_dead_letter"`
-	StrictOrder *bool               `json:"strict_order"`
-	MaxInFlight *uint32             `json:"max_in_flight"`
-	MaxRate     *uint32             `json:"max_rate"`
+	meshwire.GroupSettings
+	BackoffMs *[2]meshwire.Millis `json:"backoff_ms"`
 }
 
 func (c command) reason() string {
@@ -75,12 +70,17 @@ func (c command) reason() string {
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func (s settings) group() meshwire.GroupSettings {
-	all := meshwire.GroupSettings{AckWait: s.AckWaitMs, MaxFailures: s.MaxFailures, HoldAfterDeadLetter: s.Hold,
-		StrictOrder: s.StrictOrder, MaxInFlight: s.MaxInFlight, MaxRate: s.MaxRate}
 	if s.BackoffMs != nil {
-		all.BackoffMin, all.BackoffMax = &s.BackoffMs[0], &s.BackoffMs[1]
+		s.BackoffMin, s.BackoffMax = &s.BackoffMs[0], &s.BackoffMs[1]
 	}
-	return all
+	return s.GroupSettings
+}
+
+// given adds an option where the command has a value for it.
+func given[O, V any](all *[]O, value *V, option func(V) O) {
+	if value != nil {
+		*all = append(*all, option(*value))
+	}
 }
 
 func place(said json.RawMessage) (meshwire.Position, error) {
@@ -108,15 +108,11 @@ func place(said json.RawMessage) (meshwire.Position, error) {
 
 func (c command) subscription() ([]meshwire.SubscribeOption, error) {
 	var all []meshwire.SubscribeOption
-	if c.Group != nil {
-		all = append(all, meshwire.Group(*c.Group))
-	}
+	given(&all, c.Group, func(name string) meshwire.SubscribeOption { return meshwire.Group(name) })
 	if c.Broadcast {
 		all = append(all, meshwire.Broadcast())
 	}
-	if c.Member != nil {
-		all = append(all, meshwire.Member(*c.Member))
-	}
+	given(&all, c.Member, meshwire.Member)
 	if len(c.Start) > 0 && string(c.Start) != "null" {
 		at, err := place(c.Start)
 		if err != nil {
@@ -124,31 +120,16 @@ func (c command) subscription() ([]meshwire.SubscribeOption, error) {
 		}
 		all = append(all, meshwire.Option("start", string(at)))
 	}
-	if c.Prefetch != nil {
-		all = append(all, meshwire.Prefetch(int(c.Prefetch[0]), c.Prefetch[1]))
-	}
+	type option = meshwire.SubscribeOption
+	given(&all, c.Prefetch, func(of [2]int64) option { return meshwire.Prefetch(int(of[0]), of[1]) })
 	s := c.Settings
-	if s.AckWaitMs != nil {
-		all = append(all, meshwire.AckWait(s.AckWaitMs.Duration()))
-	}
-	if s.MaxFailures != nil {
-		all = append(all, meshwire.MaxFailures(int(*s.MaxFailures)))
-	}
-	if s.BackoffMs != nil {
-		all = append(all, meshwire.Backoff(s.BackoffMs[0].Duration(), s.BackoffMs[1].Duration()))
-	}
-	if s.Hold != nil {
-		all = append(all, meshwire.Option("hold_after_dead_letter", fmt.Sprint(*s.Hold)))
-	}
-	if s.StrictOrder != nil {
-		all = append(all, meshwire.Option("strict_order", fmt.Sprint(*s.StrictOrder)))
-	}
-	if s.MaxInFlight != nil {
-		all = append(all, meshwire.MaxInFlight(int(*s.MaxInFlight)))
-	}
-	if s.MaxRate != nil {
-		all = append(all, meshwire.MaxRate(int(*s.MaxRate)))
-	}
+	given(&all, s.AckWait, func(wait meshwire.Millis) option { return meshwire.AckWait(wait.Duration()) })
+	given(&all, s.MaxFailures, func(n uint32) option { return meshwire.MaxFailures(int(n)) })
+	given(&all, s.BackoffMs, func(of [2]meshwire.Millis) option { return meshwire.Backoff(of[0].Duration(), of[1].Duration()) })
+	given(&all, s.HoldAfterDeadLetter, func(hold bool) option { return meshwire.Option("hold_after_dead_letter", fmt.Sprint(hold)) })
+	given(&all, s.StrictOrder, func(strict bool) option { return meshwire.Option("strict_order", fmt.Sprint(strict)) })
+	given(&all, s.MaxInFlight, func(n uint32) option { return meshwire.MaxInFlight(int(n)) })
+	given(&all, s.MaxRate, func(n uint32) option { return meshwire.MaxRate(int(n)) })
 	return all, nil
 }
 

@@ -73,8 +73,10 @@ impl Bar {
         let mut findings: Vec<Finding> = over
             .map(|(path, lines)| {
                 let wanted = self.wanted.map_or(String::new(), |wanted| format!(" ({wanted} were wanted)"));
+                let of = if self.each { String::new() } else { format!(" in {}", self.files.join(", ")) };
+                let most = self.most;
                 let text =
-                    format!("{lines} lines without blanks and comments, over {}{wanted}: make it smaller", self.most);
+                    format!("{lines} lines without blanks and comments{of}, over {most}{wanted}: make it smaller");
                 finding(path, text)
             })
             .collect();
