@@ -267,16 +267,8 @@ func (s *stream) more(most int) error {
 		s.handles = make([]native.Handle, max(most, 16))
 	}
 	n, open, failure := native.NextNow(s.handle, s.handles[:most])
-	if failure != nil {
-		select {
-		case <-s.closed:
-			return nil
-		default:
-			return s.core.failed(failure)
-		}
-	}
-	if n == 0 || !open {
-		return nil
+	if n == 0 || !open || failure != nil {
+		return s.core.failed(failure)
 	}
 	return s.read(s.handles[:n])
 }

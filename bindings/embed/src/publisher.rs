@@ -54,6 +54,14 @@ enum Turn {
 pub(crate) struct Held {
     reached: oneshot::Receiver<()>,
     _release: oneshot::Sender<()>,
+    of: Arc<Publisher>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Here, and not where the task goes on: whoever hears of the call finds room at once.
+        self.of.late.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Held {
@@ -81,7 +89,7 @@ struct Backlog {
 #[derive(Debug, Default)]
 pub(crate) struct Publisher {
     backlog: Mutex<Backlog>,
-    /// Those in the backlog, and the one that its task is about.
+    /// Those in the backlog, and the one that its task is about; of turns that are held, those that are not over.
     late: AtomicUsize,
 }
 
@@ -131,7 +139,7 @@ impl Publisher {
     pub(crate) fn hold(self: &Arc<Self>, of: (&Mesh, &Handle)) -> Held {
         let ((reach, reached), (release, released)) = (oneshot::channel(), oneshot::channel());
         self.queue_up(of, Turn::Held(reach, released));
-        Held { reached, _release: release }
+        Held { reached, _release: release, of: Arc::clone(self) }
     }
 
     fn queue_up(self: &Arc<Self>, (mesh, on): (&Mesh, &Handle), turn: Turn) {
@@ -165,7 +173,6 @@ impl Publisher {
                     // Errors mean that its call is over, or that it has been admitted: either is what is waited for.
                     let _ = reach.send(());
                     let _ = released.await;
-                    self.late.fetch_sub(1, Ordering::AcqRel);
                 }
             }
         }

@@ -85,6 +85,12 @@ const piece = `%q: func(ctx context.Context, mesh *meshwire.Client, order Order,
 },
 `
 
+// notRun is the code of docs/go.md that is in another language, and why it is not run here.
+var notRun = map[string]string{
+	"sh":         "the module of this suite was got by these lines from what was packed",
+	"dockerfile": "it needs a container runtime, and images of a registry",
+}
+
 // page is the code of docs/go.md: programs, tests, and pieces of programs.
 func page(t *testing.T) (programs, tests, parts []string) {
 	path := os.Getenv("MESHWIRE_PAGE")
@@ -93,6 +99,12 @@ func page(t *testing.T) (programs, tests, parts []string) {
 	}
 	text, err := os.ReadFile(path)
 	fine(t, err)
+	for at, fenced := range strings.Split("\n"+string(text), "\n```") {
+		kind, _, _ := strings.Cut(fenced, "\n")
+		if at%2 == 1 && kind != "go" && notRun[kind] == "" {
+			t.Errorf("the page has code that nobody runs: %q", fenced)
+		}
+	}
 	for _, snippet := range strings.Split(string(text), "```go\n")[1:] {
 		switch code, _, _ := strings.Cut(snippet, "```"); {
 		case strings.HasPrefix(code, "package main"):

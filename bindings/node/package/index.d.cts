@@ -533,9 +533,10 @@ export declare class Mesh {
   /** Resolves when there is a gateway. */
   connected(options?: Cancellable): Promise<void>;
   stats(): Stats;
-  /** Ends subscriptions and handlers, and sends what is left, for so long at most. */
+  /** Ends subscriptions and handlers, and sends what is left, for so long at most. A handler of the client that awaits it waits for itself,
+   * and gets `INVALID`. */
   drain(options?: { timeoutMs?: number | undefined } & Cancellable): Promise<void>;
-  /** Drains, and lets go of the client. Again is nothing. */
+  /** Drains, and lets go of the client. Again is nothing. Awaited by a handler of the client it is `INVALID`, as `drain` is. */
   close(options?: { timeoutMs?: number | undefined } & Cancellable): Promise<void>;
   /** As {@link close}, where Node has it. */
   [Symbol.asyncDispose](): Promise<void>;

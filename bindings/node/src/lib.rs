@@ -11,7 +11,6 @@
     clippy::too_many_arguments,
     reason = "exports get what JavaScript passes, as it is"
 )]
-#![allow(clippy::needless_pass_by_value, reason = "napi makes values of what JavaScript hands over")]
 
 mod batch;
 mod bridge;

@@ -133,6 +133,7 @@ test("a batch has one result for each event, in order, and never fails for one o
   assert.ok(results[1].error instanceof MeshwireError && results[3].error instanceof MeshwireError);
   assert.deepEqual(await mesh.publishBatch("orders", []), []);
   await assert.rejects(mesh.publishBatch("orders", 7), TypeError);
+  for (const one of ["abc", Uint8Array.of(1, 2)]) await assert.rejects(mesh.publishBatch("orders", one), coded("INVALID", { operation: "publish" }));
 });
 
 test("a publish can be started, and its receipt asked for later", async (t) => {

@@ -177,6 +177,18 @@ async def test_a_flush_lists_each_failure_that_nobody_awaited(gateway, topic):
 
 
 @looped
+async def test_behind_a_batch_that_is_answered_there_is_room(gateway, topic):
+    async with meshwire.connect(gateway.url) as mesh:
+        large = bytes(9 << 20)
+        for _ in range(50):
+            # One of them is refused at once, so that the other is answered before anybody has moved on.
+            await mesh.publish_batch(topic, ["a", large])
+            mesh.publish_nowait(topic, "b")
+        await mesh.flush()
+        assert (await mesh.publish(topic, "c")).position == 101
+
+
+@looped
 async def test_a_flush_counts_the_failures_that_it_cannot_list(gateway, topic):
     async with meshwire.connect(gateway.url) as mesh:
         settings = {"durability": "memory", "retention": 60, "retention_bytes": 65_536, "lagging": "block"}

@@ -70,7 +70,7 @@ async def test_what_is_in_hand_when_a_loop_is_left_has_failed_and_the_rest_comes
             async with mesh.subscribe(topic, group="g") as deliveries:
                 async for delivery in deliveries:
                     if delivery.json() == 0:
-                        # It may have come once more before the other subscription had ended.
+                        # It may have come once more to the loop that was left, which has not failed it.
                         assert delivery.attempt >= 2
                         raise ZeroDivisionError
                     others.append(delivery.json())

@@ -19,9 +19,7 @@ async fn change(mesh: &Mesh, text: &str) -> meshwire::Result<()> {
 
 async fn take(who: &str, prices: &mut Subscription, changes: usize) -> anyhow::Result<()> {
     for _ in 0..changes {
-        let Some(change) = prices.try_next().await? else {
-            break;
-        };
+        let change = prices.try_next().await?.ok_or_else(|| anyhow::anyhow!("the subscription ended"))?;
         println!("{who}: {}", change.text()?);
         change.ack_confirmed().await?;
     }

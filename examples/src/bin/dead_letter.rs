@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use meshwire::{Delivery, Event, GroupSettings, Mesh};
 use serde_json::json;
 
@@ -22,9 +22,7 @@ async fn bill(mesh: &Mesh, count: usize, handler: impl AsyncFn(&Delivery) -> any
     let settings = GroupSettings::new().max_failures(2).backoff(Duration::from_millis(50), Duration::from_secs(1));
     let mut orders = mesh.subscribe("priced-orders").group("billing").settings(settings).await?;
     for _ in 0..count {
-        let Some(delivery) = orders.try_next().await? else {
-            bail!("the subscription ended");
-        };
+        let delivery = orders.try_next().await?.ok_or_else(|| anyhow!("the subscription ended"))?;
         match handler(&delivery).await {
             Ok(()) => delivery.ack_confirmed().await?,
             Err(problem) => {
@@ -45,9 +43,7 @@ async fn main() -> anyhow::Result<()> {
         mesh.publish("priced-orders", Event::json("order.created", &order)?.id(id)).await?;
     }
     let strict = async |delivery: &Delivery| {
-        let Some(price) = delivery.json::<Order>()?.price else {
-            bail!("it has no price");
-        };
+        let price = delivery.json::<Order>()?.price.ok_or_else(|| anyhow!("it has no price"))?;
         println!("{} costs {price}", delivery.id());
         Ok(())
     };

@@ -1,10 +1,11 @@
-//! Where a rule does not hold, and why: `xtask/tidy.toml`.
+//! Where a rule does not hold, and why, and how long programs may be: `xtask/tidy.toml`.
 
 use std::path::Path;
 
 use anyhow::Context;
 
 use super::Finding;
+use super::programs::Bar;
 
 /// The list.
 #[derive(Debug, Default, serde::Deserialize)]
@@ -12,6 +13,8 @@ use super::Finding;
 pub(crate) struct Exceptions {
     #[serde(default)]
     exception: Vec<Exception>,
+    #[serde(default)]
+    program: Vec<Bar>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -33,6 +36,11 @@ impl Exceptions {
         let path = root.join("xtask/tidy.toml");
         let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not a list of exceptions", path.display()))
+    }
+
+    /// How long programs may be.
+    pub(crate) fn programs(&self) -> &[Bar] {
+        &self.program
     }
 
     /// The findings that no exception covers, and one for each exception that covers nothing.

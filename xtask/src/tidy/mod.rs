@@ -8,6 +8,7 @@ mod exceptions;
 mod files;
 mod manifests;
 mod paths;
+mod programs;
 mod sizes;
 mod source;
 mod words;
@@ -66,7 +67,9 @@ pub(crate) fn findings(root: &Path) -> anyhow::Result<Vec<Finding>> {
         findings.extend(words::check_text(text));
     }
     findings.extend(words::check_documents(&files));
-    let mut findings = Exceptions::read(root)?.apply(findings);
+    let exceptions = Exceptions::read(root)?;
+    findings.extend(programs::check(root, exceptions.programs())?);
+    let mut findings = exceptions.apply(findings);
     findings.sort();
     Ok(findings)
 }

@@ -92,6 +92,9 @@ class Mesh {
 
   async publishBatch(topic, values, options) {
     named(topic, "publish");
+    if (typeof values === "string" || ArrayBuffer.isView(values)) {
+      throw invalid("publish", "a batch is an iterable of events; text and bytes are one event");
+    }
     const writer = new Writer();
     const results = [];
     const sent = [];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::tables::{bounds, camel, number, rows, text};
+use super::tables::{camel, number, rows, text};
 
 /// Names, and values to compare with.
 pub(super) fn codes(source: &str) -> String {
@@ -24,88 +24,23 @@ pub(super) fn codes(source: &str) -> String {
     out + ")\n"
 }
 
-/// What of Go's own an error is too, as in error.go.
-fn kind(code: &str) -> &'static str {
-    match code {
-        "TIMEOUT" => "`os.ErrDeadlineExceeded`",
-        "CLOSED" => "`fs.ErrClosed`",
-        "DENIED" => "`fs.ErrPermission`",
-        "NOT_FOUND" | "TOPIC_NOT_FOUND" => "`fs.ErrNotExist`",
-        "ALREADY_EXISTS" => "`fs.ErrExist`",
-        "UNSUPPORTED" => "`errors.ErrUnsupported`",
-        _ => "",
-    }
+/// What Go's own kind an error is of, as `Is` in bindings/go/error.go has it.
+pub(super) fn also(code: &str) -> String {
+    let source = include_str!("../../../../bindings/go/error.go");
+    let case = source.split("\tcase ").skip(1).find(|case| {
+        let (codes, rest) = case.split_once(":\n").unwrap_or((case, ""));
+        rest.trim_start().starts_with("return target == ")
+            && codes.split(", ").any(|one| one == format!("Code{}", camel(code)))
+    });
+    let kind = case.and_then(|case| case.split_once("return target == ")).and_then(|(_, kind)| kind.lines().next());
+    kind.map_or_else(String::new, |kind| format!("`{kind}`"))
 }
 
-/// The table of the page: values, codes, and what of Go's own they are.
-pub(super) fn error_page(source: &str) -> String {
-    let mut out = String::from("| value | code | is also | retry | meaning |\n|---|---|---|---|---|\n");
-    for r in &rows(source, "error") {
-        let code = text(r, "code");
-        let (name, also, retry, meaning) = (camel(code), kind(code), text(r, "retry"), text(r, "meaning"));
-        let _ = writeln!(out, "| `Err{name}` | `{code}` | {also} | {retry} | {meaning} |");
-    }
-    out
-}
-
-/// The function that sets an option; the others are set by their name.
-fn function(option: &str) -> Option<&'static str> {
-    Some(match option {
-        "url" => "Connect(ctx, url)",
-        "proxy" => "Proxy",
-        "token" => "Token",
-        "token_file" => "TokenFile",
-        "client_tls_roots" => "TLSRoots",
-        "client_tls_certificate" | "client_tls_key" => "TLSCertificate(certificate, key)",
-        "client_tls_server_name" => "TLSServerName",
-        "connect_timeout" => "ConnectTimeout",
-        "connect_wait" => "ConnectWait",
-        "publish_window_events" | "publish_window_bytes" => "PublishWindow(events, bytes)",
-        "publish_offline" | "offline_file" => "Offline(file)",
-        "publish_timeout" => "PublishTimeout",
-        "offline_max_bytes" => "OfflineMaxBytes",
-        "offline_max_age" => "OfflineMaxAge",
-        "offline_sync" => "OfflineSync",
-        "prefetch_events" | "prefetch_bytes" => "Prefetch(events, bytes)",
-        "ack_wait" => "AckWait",
-        "max_failures" => "MaxFailures",
-        "max_age" => "MaxAge",
-        "backoff_min" | "backoff_max" => "Backoff(first, longest)",
-        "handler_concurrency" => "Concurrency",
-        "request_timeout" => "RequestTimeout",
-        "request_window" => "RequestWindow",
-        "reply_credit" => "ReplyCredit",
-        "drain_timeout" => "Drain(ctx)",
-        "reconnect_min" | "reconnect_max" => "Reconnect(first, longest)",
-        _ => return None,
-    })
-}
-
-/// A number as a program says it: durations with a unit.
-fn said(kind: &str, number: i64) -> String {
-    match number {
-        _ if kind != "duration" => number.to_string(),
-        0 => "0".to_owned(),
-        millis if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
-        millis => format!("{millis}ms"),
-    }
-}
-
-/// The options that a program sets, and their defaults.
-pub(super) fn option_page(source: &str) -> String {
-    let mut out = String::from("| function | option | default | bounds |\n|---|---|---|---|\n");
-    for r in rows(source, "option").iter().filter(|r| text(r, "where") == "client") {
-        let (name, kind) = (text(r, "name"), text(r, "kind"));
-        let by_name = || format!("Option({name:?}, ...)");
-        let range = bounds(r).map_or(String::new(), |(min, max)| format!("{} to {}", said(kind, min), said(kind, max)));
-        let default = match (r["default"].as_integer(), r["default"].as_str()) {
-            (Some(number), _) => format!("`{}`", said(kind, number)),
-            (_, Some("") | None) => String::new(),
-            (_, Some(default)) => format!("`{default}`"),
-        };
-        let set = function(name).map_or_else(by_name, str::to_owned);
-        let _ = writeln!(out, "| `{set}` | `{name}` | {default} | {range} |");
-    }
-    out
+/// A function that sets options, with what it takes where that is more than one.
+pub(super) fn function(name: &str) -> String {
+    let source = include_str!("../../../../bindings/go/options.go");
+    let (_, rest) = source.split_once(&format!("\nfunc {name}(")).unwrap_or_else(|| panic!("options.go has no {name}"));
+    let taken = rest.split(')').next().expect("a signature ends").split(", ");
+    let taken: Vec<&str> = taken.filter_map(|one| one.split(' ').next()).collect();
+    if taken.len() > 1 { format!("{name}({})", taken.join(", ")) } else { name.to_owned() }
 }

@@ -1,8 +1,8 @@
 //! Makes every generated file anew and compares it with what is checked in.
 //! `MESHWIRE_GEN=write` (set by `cargo xtask gen`) writes instead of comparing.
 
-mod c;
 mod go;
+mod pages;
 mod protobuf;
 mod python;
 mod tables;
@@ -60,7 +60,6 @@ fn checked_in_tables_of_python_are_what_the_catalogues_generate() {
     let package = root().join("../bindings/python/python/meshwire");
     settle(&package.join("errors.py"), python::errors(&errors));
     settle(&package.join("_kinds.py"), python::options(&options));
-    settle_part(&root().join("../docs/python.md"), "errors", &python::error_page(&errors));
 }
 
 /// The same for what stands in a page between two marks.
@@ -73,17 +72,16 @@ fn settle_part(path: &Path, name: &str, content: &str) {
 }
 
 #[test]
-fn the_checked_in_page_on_c_has_the_errors_that_the_catalogue_generates() {
-    let errors = std::fs::read_to_string(root().join("errors.toml")).unwrap();
-    settle_part(&root().join("../docs/c.md"), "errors", &c::error_page(&errors));
-}
-
-#[test]
-fn the_checked_in_page_on_go_has_the_errors_and_options_that_the_catalogues_generate() {
-    let errors = std::fs::read_to_string(root().join("errors.toml")).unwrap();
-    let options = std::fs::read_to_string(root().join("options.toml")).unwrap();
-    settle_part(&root().join("../docs/go.md"), "errors", &go::error_page(&errors));
-    settle_part(&root().join("../docs/go.md"), "options", &go::option_page(&options));
+fn the_page_of_each_language_has_the_errors_and_options_that_the_catalogues_generate() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let errors = read("errors.toml");
+    let (parity, facade) = (read("../bindings/parity/parity.toml"), read("../bindings/embed/src/options.rs"));
+    let options = pages::Options::new(&read("options.toml"), &parity, &facade);
+    for language in &pages::LANGUAGES {
+        let page = root().join("../docs").join(format!("{}.md", language.name));
+        settle_part(&page, "errors", &pages::errors(language, &errors));
+        settle_part(&page, "options", &options.table(language));
+    }
 }
 
 #[test]

@@ -85,19 +85,12 @@ pub(super) fn options(source: &str) -> String {
     out
 }
 
-/// The table of the page: classes, codes, and what Python's kinds they are.
-pub(super) fn error_page(source: &str) -> String {
-    let mut out = String::from("| class | code | is also | retry | meaning |\n|---|---|---|---|---|\n");
-    for row in rows(source, "error") {
-        let code = text(&row, "code");
-        let also = match kinds(code).trim_start_matches(", ") {
-            "" => String::new(),
-            "TimedOut" => "`TimeoutError`, `asyncio.TimeoutError`".to_owned(),
-            "Full" => "`asyncio.QueueFull`, `queue.Full`".to_owned(),
-            kind => format!("`{kind}`"),
-        };
-        let (retry, meaning) = (text(&row, "retry"), text(&row, "meaning"));
-        let _ = writeln!(out, "| `{}Error` | `{code}` | {also} | {retry} | {meaning} |", camel(code));
+/// What Python's kinds an error is of, for the page.
+pub(super) fn also(code: &str) -> String {
+    match kinds(code).trim_start_matches(", ") {
+        "" => String::new(),
+        "TimedOut" => "`TimeoutError`, `asyncio.TimeoutError`".to_owned(),
+        "Full" => "`asyncio.QueueFull`, `queue.Full`".to_owned(),
+        kind => format!("`{kind}`"),
     }
-    out
 }

@@ -204,11 +204,16 @@ pub(super) fn option_page(source: &str) -> String {
             text(&r, "meaning")
         );
     }
+    out += "\nOthers of clients, whose default is said in words; in Rust they are methods of the same names:\n\n| option | kind | default | meaning |\n|---|---|---|---|\n";
+    for r in rows(source, "worded") {
+        let (name, kind, default) = (text(&r, "name"), text(&r, "kind"), text(&r, "default"));
+        let _ = writeln!(out, "| `{name}` | {kind} | {default} | {} |", text(&r, "meaning"));
+    }
     out
 }
 
 /// `publish_window_events` to `publishWindowEvents`.
-fn lower_camel(name: &str) -> String {
+pub(super) fn lower_camel(name: &str) -> String {
     let mut words = name.split('_');
     let first = words.next().unwrap_or_default().to_owned();
     words.fold(first, |all, word| all + &word[..1].to_uppercase() + &word[1..])

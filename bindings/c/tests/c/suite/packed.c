@@ -14,25 +14,28 @@ static uint64_t number(reader *from, int bytes) {
   return made;
 }
 
-static int is_run(reader *from, const char *text) {
-  size_t len = (size_t)number(from, 4);
-  int equal = len == strlen(text) && memcmp(from->at, text, len) == 0;
-  from->at += len;
-  return equal;
+/* Whether a part of the event, whose place and size come next, is this text. */
+static int is_part(reader *from, const unsigned char *event, const char *text) {
+  size_t begin = (size_t)number(from, 4), len = (size_t)number(from, 4);
+  return len == strlen(text) && memcmp(event + begin, text, len) == 0;
 }
 
 /* Reads one message; gives whether it is of this topic and id, with this text. */
 static int is_message(reader *from, const char *topic, const char *id, const char *text) {
-  int good = number(from, 8) > 0 && number(from, 8) == 1 && number(from, 8) == 0;
-  uint64_t left;
+  enum { HEAD = 6 * 8 + 16 * 4 };
+  const unsigned char *begin = from->at, *event;
+  size_t topic_len, event_len;
+  int good = number(from, 8) > 0 && number(from, 8) == 0;
   from->at += 4 * 8;
-  good = good && number(from, 4) == 0 && is_run(from, topic) && is_run(from, id) && is_run(from, "/shop") && is_run(from, "sold");
-  for (left = good ? number(from, 4) : 0; left > 0; left--) {
-    int is_time = number(from, 4) == MW_ATTRIBUTE_TIME;
-    from->at += number(from, 4);
-    from->at += is_time ? 12 : number(from, 4);
-  }
-  return good && number(from, 4) == MW_TEXT_DATA && is_run(from, text);
+  good = number(from, 4) == 1 && number(from, 4) == 0 && good;
+  topic_len = (size_t)number(from, 4);
+  event_len = (size_t)number(from, 4);
+  event = begin + HEAD + topic_len;
+  good = good && topic_len == strlen(topic) && memcmp(begin + HEAD, topic, topic_len) == 0;
+  good = good && is_part(from, event, id) && is_part(from, event, "/shop") && is_part(from, event, "sold") && is_part(from, event, "");
+  good = good && is_part(from, event, text) && number(from, 4) == MW_TEXT_DATA && number(from, 4) == 0;
+  from->at = begin + (HEAD + topic_len + event_len + 7) / 8 * 8;
+  return good;
 }
 
 static void publish(mw_client *mesh, const char *topic, const char *id, const char *text) {
