@@ -424,6 +424,10 @@ impl Inbox {
     /// The program leaves, and the subscription ends: what it was handed and has not settled has failed. As
     /// [`Inbox::fail_dropped`].
     pub(crate) fn fail_unsettled(&self, reason: &str) {
+        if self.is_stopped() {
+            // Its loop ends because the client drains: what is in hand has its time.
+            return;
+        }
         let mut contents = self.lock();
         let handed = if self.ack_wait.borrow().is_zero() { 0 } else { contents.prefetched.handed() };
         let left = contents.unsettled.as_mut().map(|unsettled| unsettled.take(handed)).unwrap_or_default();

@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(claim.give_back(13 + 2 * n), 12 + 2 * n);
             assert!(!claim.take(12 + 2 * n) && claim.take(11 + 2 * n));
         }
-        assert!(claim.given_back.lock().unwrap().len() <= TIMES);
+        assert!(claim.given_back.lock().is_ok_and(|kept| kept.len() <= TIMES));
     }
 
     #[tokio::test(start_paused = true)]
