@@ -24,14 +24,13 @@ pub(super) const STORIES: [&[&str]; 9] = [
 /// How long a program may take; none takes more than a few seconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs every story in Rust and in another language, whose programs `command` makes, and compares what they print.
+/// Runs every story in Rust, whose programs are built already, and in another language, whose programs `command` makes, and compares what
+/// they print.
 pub(super) fn compare(
     shop: &mut Shop<'_>,
     language: &str,
     command: impl Fn(&str) -> Command,
 ) -> anyhow::Result<Outcome> {
-    let build = shop.workspace.cargo(&["build", "-p", "meshwire-examples"]);
-    shop.must(&mut { build })?;
     let mut sum = Outcome::default();
     for story in STORIES {
         let (ours, theirs) = (Gateway::start(shop.workspace)?, Gateway::start(shop.workspace)?);
