@@ -1,6 +1,6 @@
 //! Go: a module proxy of files, with the module and one for the archive of this platform.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -125,11 +125,19 @@ fn get(shop: &mut Shop<'_>, room: &Path, module: &Path) -> anyhow::Result<()> {
 pub(super) fn go(shop: &Shop<'_>, room: &Path) -> Command {
     let mut go = Command::new("go");
     go.env("GOPROXY", format!("file://{}", shop.dist.join("go").display()));
-    go.env("GONOSUMDB", MODULE.to_owned() + "," + MODULE + "/*").env("GOMODCACHE", room.join("cache"));
+    go.env("GONOSUMDB", MODULE.to_owned() + "," + MODULE + "/*").env("GOMODCACHE", modules(shop, room));
     go.env("GOFLAGS", "-mod=mod -modcacherw").env("GOWORK", "off").env("GOTOOLCHAIN", "local").env_remove("GOPRIVATE");
     go.env("MESHWIRE_EXAMPLES", room.join("examples")).env("MESHWIRE_PAGE", room.join("go.md"));
     go.env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire")).env_remove("MESHWIRE_URL");
     go
+}
+
+/// Where Go keeps modules: elsewhere for each build, since it takes what lies in such a folder for the same as long as the version is.
+fn modules(shop: &Shop<'_>, room: &Path) -> PathBuf {
+    let packed = shop.dist.join("go").join(MODULE).join("@v");
+    let when = std::fs::metadata(packed).and_then(|folder| folder.modified()).ok();
+    let since = when.and_then(|when| when.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+    room.join("cache").join(since.as_nanos().to_string())
 }
 
 /// Runs the suite and counts its tests.
