@@ -10,12 +10,22 @@ use crate::workspace::{Profile, Workspace};
 const OTHERS: [&str; 7] = ["tcps", "grpc", "grpcs", "ws", "wss", "http", "https"];
 
 /// What is run when nothing else is asked for: the cases with every testee, over TCP and one other transport or `all`; the cases with
-/// a wrong expectation each, and every planted defect with the cases that must catch it, both with the client of this workspace.
-pub(crate) fn runs(commit: &str, all: bool, testees: &[&'static str]) -> [Vec<&'static str>; 3] {
-    let mut played =
-        if all { vec!["--transport", "all"] } else { vec!["--transport", "tcp", "--transport", other(commit)] };
-    played.extend(everyone(testees));
-    [played, vec!["--spoil"], vec!["--planted"]]
+/// a wrong expectation each, and every planted defect with the cases that must catch it, both with the client of this workspace. Other
+/// languages have the same core: they play with one store, but for `all`.
+pub(crate) fn runs(commit: &str, all: bool, testees: &[&'static str]) -> Vec<Vec<&'static str>> {
+    let over = if all { vec!["--transport", "all"] } else { vec!["--transport", "tcp", "--transport", other(commit)] };
+    let mut runs = Vec::new();
+    if all {
+        runs.push([over, everyone(testees).collect()].concat());
+    } else {
+        runs.push([over.clone(), vec!["--testee", "rust"]].concat());
+        if !testees.is_empty() {
+            let others = testees.iter().flat_map(|name| ["--testee", *name]).collect();
+            runs.push([over, vec!["--one-store"], others].concat());
+        }
+    }
+    runs.extend([vec!["--spoil"], vec!["--planted"]]);
+    runs
 }
 
 fn everyone<'a>(testees: &[&'a str]) -> impl Iterator<Item = &'a str> {
@@ -109,9 +119,10 @@ mod tests {
 
     #[test]
     fn a_commit_plays_tcp_and_one_other_transport_and_all_plays_every_one() {
-        let played = |all| runs("00000001", all, &["c"])[0].join(" ");
-        assert_eq!(played(false), "--transport tcp --transport grpc --testee rust --testee c");
-        assert_eq!(played(true), "--transport all --testee rust --testee c");
+        let played = |all| runs("00000001", all, &["c"]).iter().map(|words| words.join(" ")).collect::<Vec<_>>();
+        assert_eq!(played(false)[0], "--transport tcp --transport grpc --testee rust");
+        assert_eq!(played(false)[1], "--transport tcp --transport grpc --one-store --testee c");
+        assert_eq!(played(true)[0], "--transport all --testee rust --testee c");
         let seen: Vec<_> = (0..7).map(|n| other(&format!("{n:08x}"))).collect();
         assert_eq!(seen, OTHERS);
         assert_eq!(other("unknown"), "tcps");

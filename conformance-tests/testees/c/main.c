@@ -454,8 +454,7 @@ static void at_once(place *on, const cJSON *command, const char *op, double id) 
     on->stopped = true;
     mw_cancel(on->request, NULL);
     mw_replies_close(on->replies);
-    if (cJSON_IsTrue(cJSON_GetObjectItem(command, "left"))) mw_leave(on->stream);
-    mw_unsubscribe(on->stream);
+    (cJSON_IsTrue(cJSON_GetObjectItem(command, "left")) ? mw_leave : mw_unsubscribe)(on->stream);
     mw_consumer_stop(on->handler);
     mw_responder_stop(on->server);
     on->replies = NULL;

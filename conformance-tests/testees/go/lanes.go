@@ -23,9 +23,10 @@ type lane struct {
 }
 
 func newLane(name string, gate *int, stop context.CancelFunc) *lane {
-	l := &lane{name: name, stop: stop, stopped: make(chan struct{}), held: map[int]*meshwire.Delivery{}, waiting: map[int]chan error{}}
-	if gate != nil {
-		l.gates = make(chan struct{}, 1<<20)
+	l := &lane{name: name, stop: stop, stopped: make(chan struct{}), held: map[int]*meshwire.Delivery{}, waiting: map[int]chan error{}, gates: make(chan struct{}, 1<<20)}
+	if gate == nil {
+		close(l.gates)
+	} else {
 		l.gate(*gate)
 	}
 	lanes.put(name, l)
@@ -63,40 +64,32 @@ func (l *lane) tell(d *meshwire.Delivery, keep func(n int)) {
 
 // passes waits for the gate, once for each delivery; false: it is to stop.
 func (l *lane) passes(ctx context.Context) bool {
-	if l.gates == nil {
-		return ctx.Err() == nil
-	}
 	select {
 	case <-l.gates:
-		return true
 	case <-ctx.Done():
-		return false
 	}
+	return ctx.Err() == nil
 }
 
 func (l *lane) stream(ctx context.Context, sub *meshwire.Subscription) {
 	defer close(l.stopped)
-	defer sub.Close()
-	if !l.passes(ctx) {
-		return
-	}
+	l.passes(ctx)
 	for d, err := range sub.All(ctx) {
 		if ctx.Err() == nil && err != nil {
 			say(object{"ev": "error", "on": l.name, "err": problem(err)})
 		} else if ctx.Err() == nil {
 			l.tell(d, func(n int) { l.held[n] = d })
 		}
-		if !l.passes(ctx) {
-			if !l.left {
-				// Before the loop is left: what it has in hand has not failed.
-				sub.Close()
-			}
-			return
+		if l.passes(ctx) {
+			continue
 		}
+		if !l.left {
+			// Before the loop is left: what it has in hand has not failed.
+			sub.Close()
+		}
+		return
 	}
-	if ctx.Err() == nil {
-		l.end(nil)
-	}
+	l.end(nil)
 }
 
 func subscribe(mesh *meshwire.Client, c command) (any, error) {
