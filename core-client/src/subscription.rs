@@ -141,8 +141,7 @@ impl Subscribe {
         // Who has no group sees every event, as in a broadcast group.
         let others = admin::GroupSettings { mode: None, ..settings };
         if self.group.is_none() && others != admin::GroupSettings::default() {
-            return Err("settings are those of a group: name one with group(), or leave out settings() and ack_wait()"
-                .to_owned());
+            return Err("settings, as ack_wait, are those of a group: name a group, or leave them out".to_owned());
         }
         Ok(settings)
     }
@@ -151,7 +150,7 @@ impl Subscribe {
         match &self.member {
             None => Ok(None),
             Some(member) if self.group.is_none() || self.settings.mode != Some(GroupMode::Broadcast) => {
-                Err(format!("member {member} needs a broadcast group: name one with group() and say broadcast()"))
+                Err(format!("member {member} needs a broadcast group: name a group, and say broadcast"))
             }
             Some(member) => MemberName::parse(member).map(Some).map_err(|e| e.to_string()),
         }

@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_int, c_void};
 use std::time::{Duration, SystemTime};
 
-use meshwire_embed::{Level, close_logs, keep_logs, take_logs};
+use meshwire_embed::{Level, Result, close_logs, keep_logs, keep_logs_from, take_logs};
 
 use crate::border::{c_text, done, invalid, millis, mw_error, quiet};
 use crate::subscription::MW_ENDED;
@@ -38,20 +38,28 @@ pub struct mw_record {
     pub text: *const c_char,
 }
 
-/// Keeps from now on what the library logs at one of mw_level and above, for mw_logs_dispatch: for the whole process, and once. At most
+/// Keeps from now on what the library logs at one of mw_level and above, for mw_logs_dispatch: for the whole process, and once; mw_logs_level
+/// changes the level. At most
 /// 1,024 records wait; more push out the oldest.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_logs_keep(level: c_int, err: *mut *mut mw_error) -> c_int {
-    done("logs", err, || {
-        let level = match level {
-            0 => Level::Trace,
-            1 => Level::Debug,
-            2 => Level::Info,
-            3 => Level::Warn,
-            4 => Level::Error,
-            other => return Err(invalid("logs", format!("{other} is no mw_level"))),
-        };
-        keep_logs(level)
+    done("logs", err, || keep_logs(least(level)?))
+}
+
+/// Keeps what the library logs from another level on, as often as you like: what is kept already stays. MW_INVALID before mw_logs_keep.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_logs_level(level: c_int, err: *mut *mut mw_error) -> c_int {
+    done("logs", err, || keep_logs_from(least(level)?))
+}
+
+fn least(level: c_int) -> Result<Level> {
+    Ok(match level {
+        0 => Level::Trace,
+        1 => Level::Debug,
+        2 => Level::Info,
+        3 => Level::Warn,
+        4 => Level::Error,
+        other => return Err(invalid("logs", format!("{other} is no mw_level"))),
     })
 }
 

@@ -83,6 +83,34 @@ impl Pack {
         self.bytes([0; 8].get(..(8 - odd) % 8).unwrap_or_default());
     }
 
+    fn deliveries(&mut self, things: impl Iterator<Item = usize> + Clone) -> Result<()> {
+        let mut all = Ok(());
+        deliveries().visit(things, "read", |found| {
+            let packed = found.and_then(|(batch, at)| {
+                self.message(Message::Delivery(batch.get(at, "read")?));
+                Ok(())
+            });
+            all = std::mem::replace(&mut all, Ok(())).and(packed);
+            false
+        });
+        all
+    }
+
+    fn values(&mut self, things: impl Iterator<Item = usize>) -> Result<()> {
+        for thing in things {
+            values().with(thing, "read", |value| {
+                self.message(match value {
+                    Value::Job(job) => Message::Job(job),
+                    Value::Inquiry(request) => Message::Request(request),
+                    Value::Reply(reply) => Message::Reply(reply),
+                    wrong => return Err(other("read", "something with an event", wrong)),
+                });
+                Ok(())
+            })??;
+        }
+        Ok(())
+    }
+
     fn attributes(&mut self, event: &EventView<'_>) {
         self.small(narrow(event.attributes().count()));
         for (name, value) in event.attributes() {
@@ -102,6 +130,26 @@ impl Pack {
             }
         }
     }
+}
+
+/// Has something written into a buffer of the program's, and says how many bytes that takes.
+///
+/// # Safety
+/// `buffer` has `size` bytes; `needed` and `err` are the program's places.
+unsafe fn packed(
+    buffer: *mut u8,
+    size: usize,
+    needed: *mut usize,
+    err: *mut *mut mw_error,
+    write: impl FnOnce(&mut Pack) -> Result<()>,
+) -> c_int {
+    done("read", err, || {
+        // SAFETY: as this function's.
+        let mut pack = unsafe { Pack::new(buffer, size) }?;
+        write(&mut pack)?;
+        // SAFETY: as this function's.
+        unsafe { put("read", "needed", needed, pack.at) }
+    })
 }
 
 /// Bytes before the topic of a message.
@@ -141,41 +189,16 @@ pub unsafe extern "C" fn mw_pack(
     needed: *mut usize,
     err: *mut *mut mw_error,
 ) -> c_int {
-    done("read", err, || {
+    let write = |pack: &mut Pack| {
         if count > 0 && things.is_null() {
             return Err(invalid("read", "things is NULL"));
         }
-        // SAFETY: the program's buffer.
-        let mut pack = unsafe { Pack::new(buffer, size) }?;
         // SAFETY: the program says that there are so many.
         let things = (0..count).map(|at| unsafe { things.add(at).read() });
-        if kind == mw_kind::MW_DELIVERIES as c_int {
-            let mut all = Ok(());
-            deliveries().visit(things, "read", |found| {
-                let packed = found.and_then(|(batch, at)| {
-                    pack.message(Message::Delivery(batch.get(at, "read")?));
-                    Ok(())
-                });
-                all = std::mem::replace(&mut all, Ok(())).and(packed);
-                false
-            });
-            all?;
-        } else {
-            for thing in things {
-                values().with(thing, "read", |value| {
-                    pack.message(match value {
-                        Value::Job(job) => Message::Job(job),
-                        Value::Inquiry(request) => Message::Request(request),
-                        Value::Reply(reply) => Message::Reply(reply),
-                        wrong => return Err(other("read", "something with an event", wrong)),
-                    });
-                    Ok(())
-                })??;
-            }
-        }
-        // SAFETY: the program's place for it.
-        unsafe { put("read", "needed", needed, pack.at) }
-    })
+        if kind == mw_kind::MW_DELIVERIES as c_int { pack.deliveries(things) } else { pack.values(things) }
+    };
+    // SAFETY: the program's buffer and places.
+    unsafe { packed(buffer, size, needed, err, write) }
 }
 
 /// Writes what an event says beside id, source and type into a buffer of so many bytes; `needed` is as with mw_pack, which gave the event.
@@ -191,13 +214,11 @@ pub unsafe extern "C" fn mw_event_attributes(
     needed: *mut usize,
     err: *mut *mut mw_error,
 ) -> c_int {
-    done("read", err, || {
+    let write = |pack: &mut Pack| {
         // SAFETY: bytes of the program's.
-        let event = read_event(unsafe { bytes("read", event, len) }?)?;
-        // SAFETY: the program's buffer.
-        let mut pack = unsafe { Pack::new(buffer, size) }?;
-        pack.attributes(&event);
-        // SAFETY: the program's place for it.
-        unsafe { put("read", "needed", needed, pack.at) }
-    })
+        pack.attributes(&read_event(unsafe { bytes("read", event, len) }?)?);
+        Ok(())
+    };
+    // SAFETY: the program's buffer and places.
+    unsafe { packed(buffer, size, needed, err, write) }
 }

@@ -63,6 +63,11 @@ struct Kept {
 }
 
 impl Kept {
+    fn keep_from(&mut self, least: Level) {
+        self.least = Some(least);
+        LEAST.store(least as u8, Ordering::Relaxed);
+    }
+
     /// What an event loop sees of it.
     fn ring(&mut self) {
         #[cfg(unix)]
@@ -105,7 +110,7 @@ impl Logs {
     }
 }
 
-/// The lowest level that anybody in this process has asked for: what is below it costs a look at this.
+/// The level that this process keeps logs from: what is below it costs a look at this.
 static LEAST: AtomicU8 = AtomicU8::new(u8::MAX);
 
 /// Keeps from now on what the client logs at this level and above, for [`take_logs`]; for the whole process, and once. A child of `fork`
@@ -121,8 +126,21 @@ pub fn keep_logs(least: Level) -> Result<()> {
         let text = "the logs of this process go somewhere already: they can be directed once";
         return Err(Error::of_host(ErrorKind::AlreadyExists, "logs", text));
     }
-    kept.least = Some(least);
-    LEAST.fetch_min(least as u8, Ordering::Relaxed);
+    kept.keep_from(least);
+    Ok(())
+}
+
+/// Keeps it from another level on, in place of that of [`keep_logs`].
+///
+/// # Errors
+/// `INVALID`: no logs are kept.
+pub fn keep_logs_from(least: Level) -> Result<()> {
+    let mut kept = logs().kept();
+    if kept.least.is_none() {
+        let text = "no logs are kept in this process: say first that they are to be";
+        return Err(Error::of_host(ErrorKind::Invalid, "logs", text));
+    }
+    kept.keep_from(least);
     Ok(())
 }
 

@@ -258,6 +258,7 @@ static void gw_record(void *ctx, const mw_record *record) {
   gw_keep(ctx, record->text, text);
 }
 static int gw_logs_keep(int level, handle *err) { return mw_logs_keep(level, ERR); }
+static int gw_logs_level(int level, handle *err) { return mw_logs_level(level, ERR); }
 static int gw_logs(int64_t timeout_ms, gw_records *records, uint64_t *dropped) {
   return mw_logs_dispatch(timeout_ms, gw_record, records, dropped);
 }

@@ -7,6 +7,8 @@
  * - Texts that are passed end with a zero and are UTF-8; they and data are read before the function returns.
  * - Functions named mw_..._start that take a queue begin a call: exactly one completion of it comes to the queue, unless the function itself fails.
  * - Any thread may call any function. No thread of the library calls the program.
+ * - Functions of the program that the library calls (handlers, hooks, callbacks of mw_dispatch and mw_logs_dispatch, and their `drop`) return to
+ *   it: no C++ exception and no longjmp may leave them. An exception that does ends the process. In C++ make them noexcept, and catch inside.
  * - Durations in options are as "500ms", "30s", "10m"; docs/options.md has all options.
  */
 
@@ -178,13 +180,14 @@ typedef enum mw_data_kind {
   MW_BYTES = 1,
   // Text of UTF-8; "text/plain" likewise.
   MW_TEXT_DATA = 2,
-  // JSON of UTF-8; "application/json" likewise.
+  // JSON of UTF-8; "application/json" likewise. What is no JSON is MW_INVALID, with its line and column.
   MW_JSON = 3,
   // A protobuf message, of events that are received.
   MW_PROTO = 4,
   // A whole event, to publish without mw_publish_opts: its length (4 bytes, lowest first, as all numbers); how many attributes it has
   // (4), and of each one of mw_attribute_kind (4; 5 is text of an extension), its name, and its value: 8 bytes, or bytes behind their
-  // length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that.
+  // length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that; JSON there is not
+  // looked at.
   MW_PACKED = 5,
 } mw_data_kind;
 
@@ -388,7 +391,7 @@ typedef struct mw_message {
   int64_t expires_at_ms;
   // Of a request: how long its requester still waits, in milliseconds.
   int64_t remaining_ms;
-  // Of work for a handler: its number, for mw_work_lost.
+  // Of work for a handler: its number, which `lost` of mw_work names.
   uint64_t number;
 } mw_message;
 
@@ -396,7 +399,8 @@ typedef struct mw_message {
 typedef struct mw_handler {
   // What the functions get first.
   void *ctx;
-  // Handles an event, which it reads with mw_job_read. 0 acks it, something else nacks it; it may say more with mw_job_end instead.
+  // Handles an event, which it reads with mw_job_read. 0 acks it, something else nacks it; it may say more with mw_job_end instead. One
+  // that takes long asks mw_job_lost now and then.
   int (*call)(void *ctx, struct mw_job *job);
   // Is called exactly once, when the handler is not needed any more; may be NULL.
   void (*drop)(void *ctx);
@@ -779,7 +783,8 @@ struct mw_text *mw_draft_get(const struct mw_draft *draft, const char *name);
 int mw_draft_set(struct mw_draft *draft, const char *name, const char *value, struct mw_error **err);
 
 // Handles a topic's events with a function, on this thread, until mw_stop, or the client closes. One event at a time; for several
-// at once run several, or ask for the work yourself (mw_consumer_new). `options` as for mw_consumer_new, may be NULL.
+// at once call it on several threads, or ask for the work yourself (mw_consumer_new): handler_concurrency above 1 is MW_INVALID here.
+// `options` otherwise as for mw_consumer_new, may be NULL.
 int mw_consume(struct mw_client *mesh,
                const char *topic,
                const char *options,
@@ -787,7 +792,8 @@ int mw_consume(struct mw_client *mesh,
                struct mw_error **err);
 
 // Answers a topic's requests with a function, on this thread, until mw_stop, or the client closes. One request at a time; for several at
-// once run several, or ask for the work yourself (mw_responder_new). `options` as for mw_responder_new, may be NULL.
+// once call it on several threads, or ask for the work yourself (mw_responder_new): handler_concurrency above 1 is MW_INVALID here.
+// `options` otherwise as for mw_responder_new, may be NULL.
 int mw_serve(struct mw_client *mesh,
              const char *topic,
              const char *options,
@@ -804,10 +810,15 @@ int mw_set_hooks(struct mw_client *mesh,
                  const struct mw_hooks *hooks,
                  struct mw_error **err);
 
-// Keeps from now on what the library logs at one of mw_level and above, for mw_logs_dispatch: for the whole process, and once. At most
+// Keeps from now on what the library logs at one of mw_level and above, for mw_logs_dispatch: for the whole process, and once; mw_logs_level
+// changes the level. At most
 // 1,024 records wait; more push out the oldest.
 int mw_logs_keep(int level,
                  struct mw_error **err);
+
+// Keeps what the library logs from another level on, as often as you like: what is kept already stays. MW_INVALID before mw_logs_keep.
+int mw_logs_level(int level,
+                  struct mw_error **err);
 
 // Waits for records, for at most `timeout_ms` (MW_FOREVER: as long as it takes), and calls `call` for each on this thread. `dropped` (may be
 // NULL) gets how many were pushed out since the last time. MW_ENDED: no more are kept.
@@ -1242,6 +1253,13 @@ int mw_job_read(const struct mw_job *of, struct mw_message *message, struct mw_e
 // Reads a request into `message`, whose size is set. What it shows lives until the request has ended.
 int mw_request_read(const struct mw_request *of, struct mw_message *message, struct mw_error **err);
 
+// Whether an event is wanted no more by the handler that has it, as its lease is gone: the handler should stop, and what it still says is not
+// heard. From any thread; true of what is no mw_job, as one that has ended.
+bool mw_job_lost(const struct mw_job *of);
+
+// Whether a request is wanted no more, as its requester is gone or waits no longer; otherwise as mw_job_lost.
+bool mw_request_lost(const struct mw_request *of);
+
 // As mw_delivery_attribute, of a job.
 int64_t mw_job_attribute(const struct mw_job *of, const char *name, char *buffer, size_t size);
 
@@ -1295,7 +1313,7 @@ static inline mw_data mw_text_data(const char *text) {
   return data;
 }
 
-/** Data that is JSON, ended by a zero. */
+/** Data that is JSON, ended by a zero. It is checked when it is used: text that is no JSON is MW_INVALID, with its line and column. */
 static inline mw_data mw_json(const char *text) {
   mw_data data = mw_text_data(text);
   data.kind = MW_JSON;

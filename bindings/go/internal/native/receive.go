@@ -65,37 +65,41 @@ func Unsubscribe(sub Handle) { C.gw_unsubscribe(C.handle(sub)) }
 
 // Pack writes messages one behind the other into the buffer, which is grown where it is too small.
 func Pack(kind int, things []Handle, buffer []byte) ([]byte, *Failure) {
-	for {
+	for fits := false; !fits; {
 		var needed C.size_t
 		var err C.handle
 		code := C.gw_pack(C.int(kind), (*C.handle)(unsafe.Pointer(unsafe.SliceData(things))), C.size_t(len(things)),
 			first(buffer), C.size_t(len(buffer)), &needed, &err)
-		if failure := end(code, err); failure != nil {
-			return nil, failure
+		if code != 0 {
+			return nil, end(code, err)
 		}
-		if int(needed) <= len(buffer) {
-			return buffer[:needed:needed], nil
-		}
-		buffer = make([]byte, needed)
+		buffer, fits = sized(buffer, needed)
 	}
+	return buffer, nil
 }
 
 // Attributes has the library write down what an event says beside id, source and type.
 func Attributes(event string) ([]byte, *Failure) {
 	buffer := make([]byte, min(len(event), 256)+128)
-	for {
+	for fits := false; !fits; {
 		var needed C.size_t
 		var err C.handle
 		code := C.gw_event_attributes((*C.uint8_t)(unsafe.Pointer(unsafe.StringData(event))), C.size_t(len(event)),
 			first(buffer), C.size_t(len(buffer)), &needed, &err)
-		if failure := end(code, err); failure != nil {
-			return nil, failure
+		if code != 0 {
+			return nil, end(code, err)
 		}
-		if int(needed) <= len(buffer) {
-			return buffer[:needed:needed], nil
-		}
-		buffer = make([]byte, needed)
+		buffer, fits = sized(buffer, needed)
 	}
+	return buffer, nil
+}
+
+// sized is what was written, or a buffer with room for all of it.
+func sized(buffer []byte, needed C.size_t) ([]byte, bool) {
+	if int(needed) <= len(buffer) {
+		return buffer[:needed:needed], true
+	}
+	return make([]byte, needed), false
 }
 
 // SettleMany settles deliveries alike.

@@ -54,6 +54,12 @@ func KeepLogs(level int) *Failure {
 	return end(C.gw_logs_keep(C.int(level), &err), err)
 }
 
+// LogLevel keeps them from another level on.
+func LogLevel(level int) *Failure {
+	var err C.handle
+	return end(C.gw_logs_level(C.int(level), &err), err)
+}
+
 // TakeLogs waits for records, for so long; false: there are no more.
 func TakeLogs(timeoutMs int64) ([]Record, uint64, bool) {
 	records := (*C.gw_records)(C.calloc(1, C.size_t(unsafe.Sizeof(C.gw_records{}))))

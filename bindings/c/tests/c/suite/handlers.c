@@ -51,6 +51,13 @@ static int on_request(void *ctx, mw_request *request) {
     return mw_request_answer(request, mw_text_data("still here"), NULL, NULL);
   }
   if (is_data(m.data, "fail")) return mw_request_fail(request, "not today", NULL);
+  if (is_data(m.data, "slow")) {
+    int looks = 0;
+    t->number = !mw_request_lost(request);
+    while (!mw_request_lost(request) && look_again(&looks)) {}
+    t->number += mw_request_lost(request);
+    return 0;
+  }
   if (is_data(m.data, "silent")) return 5;
   t->handled++;
   if (!m.wants_stream) return mw_request_answer(request, mw_json("{\"price\":1}"), NULL, NULL);
@@ -113,6 +120,68 @@ static void requests_get_a_reply_many_or_why_there_is_none(void) {
   CHECK(t.failed == MW_OK && t.dropped == 1 && t.handled == 2);
   mw_close(t.mesh, -1);
   mw_close(mesh, -1);
+}
+
+static void a_handler_sees_that_its_requester_waits_no_longer(void) {
+  tally t = {NULL, 0, 0, 0, 0};
+  mw_client *mesh = connected();
+  mw_reply *reply = NULL;
+  pthread_t thread;
+  int code;
+  t.mesh = connected();
+  pthread_create(&thread, NULL, serve, &t);
+  do {
+    code = mw_request_reply(mesh, "quote", mw_text_data("slow"), NULL, "request_timeout=200ms", &reply, NULL);
+  } while (code == MW_NO_RESPONDERS);
+  CHECK(code == MW_TIMEOUT);
+  CHECK(ask(mesh, "stop", &reply) == MW_OK);
+  mw_reply_free(reply);
+  pthread_join(thread, NULL);
+  CHECK(t.number == 2 && mw_request_lost(NULL) && mw_request_lost((mw_request *)mesh));
+  mw_close(t.mesh, -1);
+  mw_close(mesh, -1);
+}
+
+static void *drain(void *ctx) {
+  mw_drain(((tally *)ctx)->mesh, 0, NULL);
+  return NULL;
+}
+
+static int until_lost(void *ctx, mw_job *job) {
+  tally *t = (tally *)ctx;
+  pthread_t thread;
+  int looks = 0;
+  t->number = !mw_job_lost(job);
+  pthread_create(&thread, NULL, drain, t);
+  while (!mw_job_lost(job) && look_again(&looks)) {}
+  t->number += mw_job_lost(job);
+  pthread_join(thread, NULL);
+  return 0;
+}
+
+static void a_handler_sees_that_its_lease_is_lost_while_it_runs(void) {
+  tally t = {NULL, 0, 0, 0, 0};
+  mw_handler handler = {&t, until_lost, on_drop};
+  t.mesh = connected();
+  FINE(mw_publish(t.mesh, "losing", mw_text_data("x"), NULL, NULL, &err));
+  mw_consume(t.mesh, "losing", "group=g", handler, NULL);
+  CHECK(t.number == 2 && t.dropped == 1 && mw_job_lost(NULL) && mw_job_lost((mw_job *)t.mesh));
+  mw_close(t.mesh, -1);
+}
+
+static void several_handlers_at_once_are_refused_where_one_thread_runs_them(void) {
+  tally t = {NULL, 0, 0, 0, 0};
+  mw_handler handler = {&t, on_event, on_drop};
+  mw_request_handler server = {&t, on_request, on_drop};
+  mw_error *err = NULL;
+  t.mesh = connected();
+  CHECK(mw_consume(t.mesh, "alone", "group=g; handler_concurrency=2", handler, &err) == MW_INVALID);
+  CHECK(strstr(mw_error_text(err), "mw_consumer_new") != NULL);
+  mw_error_free(err);
+  CHECK(mw_serve(t.mesh, "alone", "handler_concurrency=2", server, &err) == MW_INVALID);
+  CHECK(strstr(mw_error_text(err), "mw_responder_new") != NULL && t.dropped == 2);
+  mw_error_free(err);
+  mw_close(t.mesh, -1);
 }
 
 static int not_called(void *ctx, mw_job *job) {
@@ -194,5 +263,8 @@ static void a_handler_that_closes_or_drains_its_client_is_told_that_it_would_wai
   test(requests_get_a_reply_many_or_why_there_is_none)                  \
   test(a_stop_holds_for_what_begins_later_too_and_for_its_client_alone) \
   test(what_is_no_client_cannot_be_stopped)                             \
+  test(a_handler_sees_that_its_requester_waits_no_longer)               \
+  test(a_handler_sees_that_its_lease_is_lost_while_it_runs)             \
+  test(several_handlers_at_once_are_refused_where_one_thread_runs_them) \
   test(a_handler_that_closes_or_drains_its_client_is_told_that_it_would_wait_for_itself)
 GROUP(handlers)

@@ -50,9 +50,15 @@ static void on_record(void *ctx, const mw_record *record) {
   if (record->level >= MW_LEVEL_WARN && strstr(record->text, "dropped without ack") != NULL) ((tally *)ctx)->handled++;
 }
 
+static void on_any(void *ctx, const mw_record *record) {
+  tally *t = (tally *)ctx;
+  if (record->level < MW_LEVEL_WARN) t->number++;
+}
+
 static void what_the_library_logs_is_told_on_the_thread_that_asks(void) {
   tally t = {NULL, 0, 0, 0, 0};
   mw_subscription *sub = NULL;
+  CHECK(mw_logs_level(MW_LEVEL_WARN, NULL) == MW_INVALID);
   FINE(mw_logs_keep(MW_LEVEL_WARN, &err));
   CHECK(mw_logs_keep(MW_LEVEL_INFO, NULL) == MW_ALREADY_EXISTS && mw_logs_keep(9, NULL) == MW_INVALID);
   t.mesh = connected();
@@ -61,6 +67,13 @@ static void what_the_library_logs_is_told_on_the_thread_that_asks(void) {
   mw_delivery_free(next(sub));
   while (t.handled == 0) CHECK(mw_logs_dispatch(PATIENCE, on_record, &t, NULL) == MW_OK);
   mw_unsubscribe(sub);
+  /* Another level holds from then on. */
+  CHECK(mw_logs_level(9, NULL) == MW_INVALID);
+  FINE(mw_logs_level(MW_LEVEL_TRACE, &err));
+  FINE(mw_subscribe(t.mesh, "logged", NULL, &sub, &err));
+  while (t.number == 0) CHECK(mw_logs_dispatch(PATIENCE, on_any, &t, NULL) == MW_OK);
+  mw_unsubscribe(sub);
+  FINE(mw_logs_level(MW_LEVEL_ERROR, &err));
   mw_close(t.mesh, -1);
 }
 
