@@ -244,21 +244,21 @@ func (c *Client) Consume(ctx context.Context, topic string, handler Handler, opt
 		return c.failed(failure)
 	}
 	l := &loop{core: c.core, loop: made}
-	return l.run(ctx, func(ctx context.Context, work native.Work) { l.consume(ctx, work.Job, handler) })
+	return l.run(ctx, func(ctx context.Context, work native.Work) { l.consume(ctx, topic, work.Job, handler) })
 }
 
-func (l *loop) consume(ctx context.Context, handle native.Handle, handler Handler) {
-	read, err := pack(native.Works, []native.Handle{handle}, nil)
+func (l *loop) consume(ctx context.Context, topic string, handle native.Handle, handler Handler) {
+	d := &Delivery{from: &origin{core: l.core, job: &job{core: l.core, handle: handle}}}
+	var come come
+	err := unpack(native.Works, []native.Handle{handle}, topic, func(read *messages) { come = d.take(read) })
 	if err != nil {
 		native.EndJob(handle, native.HandledBad, -1, err.Error())
 		return
 	}
-	d := &Delivery{core: l.core, job: &job{core: l.core, handle: handle}}
-	come := d.take(&read)
 	l.handle(ctx, come.number, func(ctx context.Context) error {
 		l.core.delivered(d)
 		return handler(ctx, d)
-	}, func(err error) { d.job.finish(d, err) })
+	}, func(err error) { d.from.job.finish(d, err) })
 }
 
 // finish says what the handler's return says, unless it settled the delivery itself.

@@ -114,13 +114,13 @@ func (c *Client) serve(
 	}
 	l := &loop{core: c.core, loop: made}
 	return l.run(ctx, func(ctx context.Context, work native.Work) {
-		read, err := pack(native.Works, []native.Handle{work.Request}, nil)
+		r := &Request{}
+		var come come
+		err := unpack(native.Works, []native.Handle{work.Request}, topic, func(read *messages) { come = r.take(read) })
 		if err != nil {
 			native.FailRequest(work.Request, err.Error())
 			return
 		}
-		r := &Request{}
-		come := r.take(&read)
 		r.Deadline, r.WantsStream = time.Now().Add(come.remaining), come.stream
 		l.handle(ctx, come.number, func(ctx context.Context) error { return answer(ctx, work.Request, r) }, func(err error) {
 			// What is said of a request that was lost is not heard.

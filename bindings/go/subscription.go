@@ -14,7 +14,6 @@ import (
 // Subscription is a stream of deliveries, which the program settles.
 type Subscription struct {
 	*stream
-	topic string
 	// client is not forgotten as long as the program has this. A stream, which the client has, has none.
 	client *Client
 }
@@ -22,6 +21,7 @@ type Subscription struct {
 // stream is a subscription without its safety net.
 type stream struct {
 	core   *core
+	topic  string
 	handle native.Handle
 	over   sync.Once
 	closed chan struct{}
@@ -31,9 +31,7 @@ type stream struct {
 	here []Delivery
 	next int
 	// failed came behind the last batch.
-	failed error
-	// size is how many bytes an event takes.
-	size    int
+	failed  error
 	handles []native.Handle
 	// claimed is when the library was last told that the program was handed one.
 	claimed time.Time
@@ -71,12 +69,12 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{core: c.core, handle: completion.Value, closed: make(chan struct{})}
+	s := &stream{core: c.core, topic: topic, handle: completion.Value, closed: make(chan struct{})}
 	native.TakeAhead(s.handle)
 	c.mu.Lock()
 	c.streams[s] = struct{}{}
 	c.mu.Unlock()
-	sub := &Subscription{s, topic, c}
+	sub := &Subscription{s, c}
 	// Only a net.
 	runtime.AddCleanup(sub, func(s *stream) { s.end(native.Unsubscribe) }, s)
 	return sub, nil
@@ -275,13 +273,11 @@ func (s *stream) more(most int) error {
 
 // read has deliveries at hand. The lock is held.
 func (s *stream) read(handles []native.Handle) error {
-	here, size, err := s.core.deliveries(handles, uncleared(s.size*len(handles)))
+	here, err := s.core.deliveries(handles, s.topic)
 	if err != nil {
 		return err
 	}
 	s.here, s.next = here, 0
-	// A little more than these took, so that the next ones fit at once.
-	s.size = size/len(handles)*9/8 + 16
 	return nil
 }
 

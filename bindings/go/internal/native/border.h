@@ -167,8 +167,13 @@ static int gw_batch_take(handle batch, handle *deliveries, size_t most, size_t *
 static void gw_unsubscribe(handle sub) { mw_unsubscribe((mw_subscription *)sub); }
 static void gw_leave(handle sub) { mw_leave((mw_subscription *)sub); }
 static void gw_take_ahead(handle sub) { mw_take_ahead((mw_subscription *)sub); }
-static int gw_pack(int kind, const handle *things, size_t count, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
-  return mw_pack(kind, (const uintptr_t *)things, count, buffer, size, needed, ERR);
+static int gw_pack(int kind, const handle *things, size_t count, uint8_t *heads, size_t *heads_size, uint8_t *events, size_t *events_size,
+                   handle *err) {
+  mw_buffer said = {heads, *heads_size, 0}, kept = {events, *events_size, 0};
+  int code = mw_pack(kind, (const uintptr_t *)things, count, &said, &kept, ERR);
+  *heads_size = said.needed;
+  *events_size = kept.needed;
+  return code;
 }
 static int gw_event_attributes(const uint8_t *event, size_t len, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
   return mw_event_attributes(event, len, buffer, size, needed, ERR);

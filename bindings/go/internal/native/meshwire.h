@@ -353,6 +353,15 @@ typedef struct mw_string {
   size_t len;
 } mw_string;
 
+// A buffer of the program's; `needed` gets how many bytes are to be written to it. Where that is more than `size`, the call is to be made again
+// with so much room.
+typedef struct mw_buffer {
+  // NULL where `size` is 0.
+  uint8_t *bytes;
+  size_t size;
+  size_t needed;
+} mw_buffer;
+
 // An event that was received, and how it came. Texts and data are slices of what was received: they live until it is settled or freed.
 typedef struct mw_message {
   // Of this struct: set it to sizeof before it is filled.
@@ -830,19 +839,17 @@ int mw_logs_dispatch(int64_t timeout_ms,
 // Keeps no more records: mw_logs_dispatch gives those that are there, and then MW_ENDED.
 void mw_logs_close(void);
 
-// Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
-// and mw_reply (any other kind). `needed` gets how many bytes they take; where that is more than `size`, call it again with so much room.
-//
-// Numbers have their lowest byte first. A message is: position, gap, stored_ms, expires_at_ms, remaining_ms, number (8 bytes each); attempt,
-// wants_stream, how many bytes the topic has, how many the event has, then where in the event's bytes each of id, source, type, key and data
-// begins and how many bytes it has (0 and 0: it has none), the kind of the data, and a zero (4 bytes each); the topic; the event, which
-// mw_event_attributes reads; and zeros up to the next multiple of 8.
+// Writes messages one behind the other, what is said of them into one buffer and their events into another: of mw_delivery (`kind`
+// MW_DELIVERIES), or of mw_job, mw_request and mw_reply (any other kind). What is said of a message is: position, gap, stored_ms,
+// expires_at_ms, remaining_ms, number (8 bytes each, the lowest first, as in all numbers); attempt, wants_stream, how many bytes the topic has,
+// how many the event has, then where in the event's bytes each of id, source, type, key and data begins and how many bytes it has (0 and 0: it
+// has none), the kind of the data, and a zero (4 bytes each); the topic; and zeros up to the next multiple of 8. mw_event_attributes reads what
+// else an event says.
 int mw_pack(int kind,
             const size_t *things,
             size_t count,
-            uint8_t *buffer,
-            size_t size,
-            size_t *needed,
+            struct mw_buffer *heads,
+            struct mw_buffer *events,
             struct mw_error **err);
 
 // Writes what an event says beside id, source and type into a buffer of so many bytes; `needed` is as with mw_pack, which gave the event.

@@ -3,7 +3,10 @@ package native
 // #include "border.h"
 import "C"
 
-import "unsafe"
+import (
+	"strings"
+	"unsafe"
+)
 
 // Subscribe begins to subscribe.
 func Subscribe(mesh Handle, topic, options string) Begin {
@@ -63,19 +66,36 @@ func Leave(sub Handle) { C.gw_leave(C.handle(sub)) }
 // Unsubscribe ends a subscription.
 func Unsubscribe(sub Handle) { C.gw_unsubscribe(C.handle(sub)) }
 
-// Pack writes messages one behind the other into the buffer, which is grown where it is too small.
-func Pack(kind int, things []Handle, buffer []byte) ([]byte, *Failure) {
-	for fits := false; !fits; {
-		var needed C.size_t
+// Pack writes messages down: what is said of them into the buffer, which is grown where it is too small, and their events into memory of their
+// own, exactly as much as they take.
+func Pack(kind int, things []Handle, heads []byte) (said, events []byte, failure *Failure) {
+	for {
+		said, kept := C.size_t(len(heads)), C.size_t(len(events))
 		var err C.handle
 		code := C.gw_pack(C.int(kind), (*C.handle)(unsafe.Pointer(unsafe.SliceData(things))), C.size_t(len(things)),
-			first(buffer), C.size_t(len(buffer)), &needed, &err)
+			first(heads), &said, first(events), &kept, &err)
 		if code != 0 {
-			return nil, end(code, err)
+			return nil, nil, end(code, err)
 		}
-		buffer, fits = sized(buffer, needed)
+		if int(said) <= len(heads) && int(kept) == len(events) {
+			return heads[:said], events, nil
+		}
+		if int(said) > len(heads) {
+			heads = make([]byte, said)
+		}
+		events = uncleared(int(kept))
 	}
-	return buffer, nil
+}
+
+// uncleared is memory that the library is about to fill: it is not cleared first.
+func uncleared(size int) []byte {
+	if size == 0 {
+		return nil
+	}
+	var all strings.Builder
+	all.Grow(size)
+	all.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(all.String()), size)
 }
 
 // Attributes has the library write down what an event says beside id, source and type.
