@@ -176,7 +176,9 @@ func TestEachLoggerGetsWhatItsLevelSays(t *testing.T) {
 	connect(t, first)
 	curious, second := logger(slog.LevelInfo)
 	says(connect(t, second))
-	has(curious, "level=INFO")
+	// What it is about has fields of its own.
+	has(curious, "level=INFO msg=\"subscribing without a group")
+	has(curious, "after a restart\" topic=")
 	// A level that changes while the program runs.
 	var level slog.LevelVar
 	level.Set(slog.LevelError)
