@@ -147,6 +147,9 @@ func say(logger *slog.Logger, record native.Record) {
 		return
 	}
 	said := slog.NewRecord(time.UnixMilli(record.TimeMs), level, record.Text, 0)
+	for _, field := range record.Fields {
+		said.AddAttrs(slog.String(field[0], field[1]))
+	}
 	said.AddAttrs(slog.String("target", record.Target))
 	// A handler that fails has nobody to tell.
 	_ = logger.Handler().Handle(ctx, said)

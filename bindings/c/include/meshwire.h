@@ -442,6 +442,14 @@ typedef struct mw_hooks {
   void (*drop)(void *ctx);
 } mw_hooks;
 
+// What a record is about, such as a topic.
+typedef struct mw_log_field {
+  // What it is called.
+  const char *name;
+  // What it is.
+  const char *value;
+} mw_log_field;
+
 // One thing that was logged. Its texts live until the function that gets it returns.
 typedef struct mw_record {
   // One of mw_level.
@@ -452,6 +460,12 @@ typedef struct mw_record {
   const char *target;
   // What happened, with " name=value" behind it for each field.
   const char *text;
+  // What happened alone.
+  const char *sentence;
+  // The fields.
+  const struct mw_log_field *fields;
+  // How many there are.
+  size_t field_count;
 } mw_record;
 
 // An event that was not published, and why.

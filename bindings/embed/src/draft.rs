@@ -269,8 +269,8 @@ mod tests {
         for (text, said) in [
             ("", "the data is no JSON: it is empty; pass what is none as text or bytes"),
             (
-                "{\"a\":1,\n}",
-                "the data is no JSON: there is a comma behind the last item at line 2 column 1; pass what is none as text or bytes",
+                "[1,\n]",
+                "the data is no JSON: there is no value where one must be at line 2 column 1; pass what is none as text or bytes",
             ),
             (
                 "1 2",

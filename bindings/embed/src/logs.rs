@@ -47,8 +47,20 @@ pub struct Record {
     pub time: SystemTime,
     /// The part of the client, as `meshwire::driver`.
     pub target: String,
-    /// The sentence, with ` name=value` behind it for each field. At most 4 KiB.
+    /// The sentence, with ` name=value` behind it for each field; in double quotes where a value has blanks. At most 4 KiB.
     pub text: String,
+    /// How much of it is the sentence.
+    sentence: usize,
+    /// What it is about, by name, for a host whose logs have fields of their own.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    /// The sentence alone.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.text.get(..self.sentence).unwrap_or(&self.text)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -229,11 +241,19 @@ impl Subscriber for Keeper {
         let mut line = Line::default();
         event.record(&mut line);
         let Line { mut text, fields } = line;
-        text.push_str(&fields);
+        let sentence = text.len();
+        for (name, value) in &fields {
+            // Writing to a string does not fail.
+            let _ = if value.is_empty() || value.contains(|letter: char| letter.is_whitespace() || letter == '"') {
+                write!(text, " {name}={value:?}")
+            } else {
+                write!(text, " {name}={value}")
+            };
+        }
         text.truncate(text.floor_char_boundary(TEXT_BYTES));
         let metadata = event.metadata();
         let (level, target) = (metadata.level().into(), metadata.target().to_owned());
-        logs().push(Record { level, time: SystemTime::now(), target, text });
+        logs().push(Record { level, time: SystemTime::now(), target, text, sentence, fields });
     }
 
     // There are no spans.
@@ -250,16 +270,20 @@ impl Subscriber for Keeper {
 #[derive(Default)]
 struct Line {
     text: String,
-    fields: String,
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Line {
     fn field(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // Writing to a string does not fail.
-        let _ = match field.name() {
-            "message" => self.text.write_fmt(value),
-            name => write!(self.fields, " {name}={value}"),
-        };
+        match field.name() {
+            // Writing to a string does not fail.
+            "message" => drop(self.text.write_fmt(value)),
+            name => {
+                let mut value = value.to_string();
+                value.truncate(value.floor_char_boundary(TEXT_BYTES));
+                self.fields.push((name, value));
+            }
+        }
     }
 }
 

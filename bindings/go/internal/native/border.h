@@ -252,15 +252,22 @@ static void gw_keep(void *ctx, const void *bytes, size_t len) {
   memcpy(records->bytes + records->len, bytes, len);
   records->len += len;
 }
+static void gw_keep_text(void *ctx, const char *text) {
+  uint32_t len = (uint32_t)strlen(text);
+  gw_keep(ctx, &len, 4);
+  gw_keep(ctx, text, len);
+}
 static void gw_record(void *ctx, const mw_record *record) {
-  uint32_t target = (uint32_t)strlen(record->target), text = (uint32_t)strlen(record->text);
-  uint32_t level = (uint32_t)record->level;
+  uint32_t level = (uint32_t)record->level, count = (uint32_t)record->field_count, at;
   gw_keep(ctx, &level, 4);
   gw_keep(ctx, &record->time_ms, 8);
-  gw_keep(ctx, &target, 4);
-  gw_keep(ctx, record->target, target);
-  gw_keep(ctx, &text, 4);
-  gw_keep(ctx, record->text, text);
+  gw_keep(ctx, &count, 4);
+  gw_keep_text(ctx, record->target);
+  gw_keep_text(ctx, record->sentence);
+  for (at = 0; at < count; at++) {
+    gw_keep_text(ctx, record->fields[at].name);
+    gw_keep_text(ctx, record->fields[at].value);
+  }
 }
 static int gw_logs_keep(int level, handle *err) { return mw_logs_keep(level, ERR); }
 static int gw_logs_level(int level, handle *err) { return mw_logs_level(level, ERR); }

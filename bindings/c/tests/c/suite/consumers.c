@@ -132,7 +132,7 @@ static void an_event_whose_consumer_is_gone_is_lost_to_its_handler(void) {
   mw_consumer_free(consumer);
   while (!mw_job_lost(job)) CHECK(look_again(&looks));
   FINE(mw_job_end(job, MW_HANDLED, 0, NULL, &err));
-  CHECK(mw_job_lost(job));
+  CHECK(mw_job_lost(job) && mw_job_lost(NULL) && mw_job_lost((mw_job *)mesh));
   mw_close(mesh, -1);
 }
 

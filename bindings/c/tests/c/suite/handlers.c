@@ -8,6 +8,7 @@ static int on_event(void *ctx, mw_job *job) {
   mw_message m = mw_message_new();
   char text[8];
   if (mw_job_read(job, &m, NULL) != MW_OK || mw_job_attribute(job, "type", text, sizeof text) < 0) return -1;
+  if (mw_job_lost(job)) return -1;
   if (is_data(m.data, "again") && m.attempt == 1) return t->failed++, 7;
   if (is_data(m.data, "never")) return mw_job_end(job, MW_HANDLE_NEVER, 0, "no such thing", NULL);
   if (is_data(m.data, "delayed") && m.attempt == 1) return mw_job_end(job, MW_HANDLE_AGAIN, 0, NULL, NULL);
@@ -142,33 +143,6 @@ static void a_handler_sees_that_its_requester_waits_no_longer(void) {
   mw_close(mesh, -1);
 }
 
-static void *drain(void *ctx) {
-  mw_drain(((tally *)ctx)->mesh, 0, NULL);
-  return NULL;
-}
-
-static int until_lost(void *ctx, mw_job *job) {
-  tally *t = (tally *)ctx;
-  pthread_t thread;
-  int looks = 0;
-  t->number = !mw_job_lost(job);
-  pthread_create(&thread, NULL, drain, t);
-  while (!mw_job_lost(job) && look_again(&looks)) {}
-  t->number += mw_job_lost(job);
-  pthread_join(thread, NULL);
-  return 0;
-}
-
-static void a_handler_sees_that_its_lease_is_lost_while_it_runs(void) {
-  tally t = {NULL, 0, 0, 0, 0};
-  mw_handler handler = {&t, until_lost, on_drop};
-  t.mesh = connected();
-  FINE(mw_publish(t.mesh, "losing", mw_text_data("x"), NULL, NULL, &err));
-  mw_consume(t.mesh, "losing", "group=g", handler, NULL);
-  CHECK(t.number == 2 && t.dropped == 1 && mw_job_lost(NULL) && mw_job_lost((mw_job *)t.mesh));
-  mw_close(t.mesh, -1);
-}
-
 static void several_handlers_at_once_are_refused_where_one_thread_runs_them(void) {
   tally t = {NULL, 0, 0, 0, 0};
   mw_handler handler = {&t, on_event, on_drop};
@@ -264,7 +238,6 @@ static void a_handler_that_closes_or_drains_its_client_is_told_that_it_would_wai
   test(a_stop_holds_for_what_begins_later_too_and_for_its_client_alone) \
   test(what_is_no_client_cannot_be_stopped)                             \
   test(a_handler_sees_that_its_requester_waits_no_longer)               \
-  test(a_handler_sees_that_its_lease_is_lost_while_it_runs)             \
   test(several_handlers_at_once_are_refused_where_one_thread_runs_them) \
   test(a_handler_that_closes_or_drains_its_client_is_told_that_it_would_wait_for_itself)
 GROUP(handlers)

@@ -47,7 +47,13 @@ static void hooks_see_every_publish_and_delivery(void) {
 }
 
 static void on_record(void *ctx, const mw_record *record) {
-  if (record->level >= MW_LEVEL_WARN && strstr(record->text, "dropped without ack") != NULL) ((tally *)ctx)->handled++;
+  tally *t = (tally *)ctx;
+  size_t i;
+  if (record->level < MW_LEVEL_WARN || strstr(record->text, "dropped without ack") == NULL) return;
+  t->handled++;
+  if (strncmp(record->text, record->sentence, strlen(record->sentence)) != 0 || strchr(record->sentence, '=') != NULL) t->failed++;
+  for (i = 0; i < record->field_count; i++)
+    if (strcmp(record->fields[i].name, "topic") == 0 && strcmp(record->fields[i].value, "logged") == 0) t->dropped++;
 }
 
 static void on_any(void *ctx, const mw_record *record) {
@@ -66,6 +72,7 @@ static void what_the_library_logs_is_told_on_the_thread_that_asks(void) {
   FINE(mw_subscribe(t.mesh, "logged", "group=g", &sub, &err));
   mw_delivery_free(next(sub));
   while (t.handled == 0) CHECK(mw_logs_dispatch(PATIENCE, on_record, &t, NULL) == MW_OK);
+  CHECK(t.handled == 1 && t.failed == 0 && t.dropped == 1);
   mw_unsubscribe(sub);
   /* Another level holds from then on. */
   CHECK(mw_logs_level(9, NULL) == MW_INVALID);
