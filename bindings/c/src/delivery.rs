@@ -348,11 +348,7 @@ pub extern "C" fn mw_claim(delivery: *mut mw_delivery) -> bool {
 /// each ack wait; each has one of its own, of which at least seven eighths are left, from when the one before it is settled. A program that
 /// does nothing for an ack wait loses all but the first, without a failure.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn mw_claim_batch(
-    batch: *const *mut mw_delivery,
-    count: usize,
-    claimed: *mut bool,
-) -> usize {
+pub unsafe extern "C" fn mw_claim_batch(batch: *const *mut mw_delivery, count: usize, claimed: *mut bool) -> usize {
     quiet(0, || {
         if count == 0 || batch.is_null() || claimed.is_null() {
             return Ok(0);

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use meshwire_embed::{
-    Consumer, Delivery, Error, ErrorKind, Inquiry, Job, Operation, Outcome, Queue, Replies, Responder, Result, Subscription,
-    Work,
+    Consumer, Delivery, Error, ErrorKind, Inquiry, Job, Operation, Outcome, Queue, Replies, Responder, Result,
+    Subscription, Work,
 };
 use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;

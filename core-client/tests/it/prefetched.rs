@@ -207,12 +207,12 @@ async fn a_batch_that_a_binding_hands_over_keeps_its_leases_while_something_of_i
     let program = async {
         let mut batch = at_once(&mut orders).await;
         assert!(batch.iter_mut().all(Delivery::hand));
-        for order in batch {
-            for _ in 0..3 {
+        for (at, order) in batch.into_iter().enumerate() {
+            for _ in 0..4_usize.saturating_sub(3 * at) {
                 sleep(WAIT / 100 * 85).await;
                 order.extend();
             }
-            sleep(WAIT / 100 * 85).await;
+            sleep(WAIT / 4).await;
             order.ack();
         }
     };
