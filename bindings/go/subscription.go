@@ -211,33 +211,34 @@ func (s *stream) batch(ctx context.Context, most int) ([]*Delivery, error) {
 func (s *stream) handBatch(most int) []*Delivery {
 	batch := make([]*Delivery, 0, min(most, len(s.here)-s.next))
 	for s.next < len(s.here) && len(batch) < most {
-		here := s.here[s.next:min(len(s.here), s.next+most-len(batch))]
-		s.next += len(here)
-		batch = together(batch, here)
-		if len(batch) > 0 && len(batch) < most {
+		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
+			batch = append(batch, &s.here[s.next])
+		}
+		if len(batch) < most {
 			// An error waits for who asks next.
 			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.ended() {
 				s.failed = nil
 			}
 		}
 	}
-	return batch
+	return together(batch)
 }
 
 // together tells the library of deliveries that the program gets in a batch, and leaves out those that come again.
-func together(batch []*Delivery, here []Delivery) []*Delivery {
-	handles := make([]native.Handle, len(here))
-	for at := range here {
-		handles[at] = here[at].held().Load()
+func together(batch []*Delivery) []*Delivery {
+	handles := make([]native.Handle, len(batch))
+	for at, d := range batch {
+		handles[at] = d.held().Load()
 	}
-	for at, claimed := range native.ClaimBatch(handles) {
-		if claimed {
-			batch = append(batch, &here[at])
+	claimed := batch[:0]
+	for at, is := range native.ClaimBatch(handles) {
+		if is {
+			claimed = append(claimed, batch[at])
 		} else {
-			native.GiveBack([]native.Handle{here[at].held().Swap(0)})
+			native.GiveBack([]native.Handle{batch[at].held().Swap(0)})
 		}
 	}
-	return batch
+	return claimed
 }
 
 // hand hands out the next one that is here; nil: none is. The lock is held.

@@ -52,12 +52,12 @@ impl Claim {
         self.handed.load(Ordering::SeqCst).max(self.next())
     }
 
-    /// Hands a delivery to the program, behind those that it has: it is claimed when the one before it is settled, which may be by now.
-    /// `false`: it was given back.
-    pub(crate) fn hand(&self, number: u64) -> bool {
+    /// Hands a delivery to the program, behind those that it has: it is claimed when the one before it is settled, which may be by now; the
+    /// first of a batch also when none before it waits for that. `false`: it was given back.
+    pub(crate) fn hand(&self, number: u64, is_first: bool) -> bool {
         self.handed.fetch_max(number.saturating_add(1), Ordering::SeqCst);
         let next = self.next();
-        if self.settled.load(Ordering::Acquire) >= next {
+        if self.settled.load(Ordering::Acquire) >= next || (is_first && next == number) {
             return self.take(number);
         }
         // One that is settled or given back just now is claimed late, or found out late: neither does harm.
@@ -310,7 +310,7 @@ mod tests {
     async fn of_a_batch_in_hand_each_is_claimed_when_the_one_before_it_is_settled_and_the_others_are_extended() {
         let mut prefetched = Prefetched::default();
         let (claim, at) = prefetched.arrived((0, 1, 5), WAIT);
-        assert!((1..=5).all(|number| claim.hand(number)) && prefetched.handed() == 6);
+        assert!((1..=5).all(|number| claim.hand(number, number == 1)) && prefetched.handed() == 6);
         tokio::time::sleep_until(at).await;
         assert_eq!(prefetched.look(WAIT, 0).extend, [(0, 2, 4)]);
         for number in 1..4 {
@@ -323,17 +323,27 @@ mod tests {
         assert_eq!(prefetched.look(WAIT, 4), Look::default(), "the last has its turn");
         prefetched.settled((0, 5, 1));
         let (claim, _) = prefetched.arrived((0, 6, 3), WAIT);
-        assert!(claim.hand(6) && claim.next() == 7, "nothing is before it");
-        assert!(claim.hand(7) && claim.next() == 7);
+        assert!(claim.hand(6, false) && claim.next() == 7, "nothing is before it");
+        assert!(claim.hand(7, false) && claim.next() == 7);
         prefetched.settled((0, 6, 1));
-        assert!(claim.next() == 8 && claim.hand(8) && claim.next() == 8, "another batch waits for its turn too");
+        assert!(claim.next() == 8 && claim.hand(8, false) && claim.next() == 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_of_a_batch_is_claimed_unless_one_before_it_waits_for_its_turn() {
+        let mut prefetched = Prefetched::default();
+        let (claim, _) = prefetched.arrived((0, 1, 9), WAIT);
+        assert!(claim.hand(1, true) && claim.hand(2, true) && claim.next() == 3, "a batch of one that is not settled");
+        assert!(claim.hand(3, false) && claim.hand(4, true) && claim.hand(5, false) && claim.next() == 3);
+        prefetched.settled((0, 2, 1));
+        assert_eq!(claim.next(), 4);
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_settles_the_last_of_a_batch_first_has_begun_with_all_and_never_with_what_it_was_not_handed() {
         let mut prefetched = Prefetched::default();
         let (claim, _) = prefetched.arrived((0, 1, 10), WAIT);
-        assert!((1..=5).all(|number| claim.hand(number)));
+        assert!((1..=5).all(|number| claim.hand(number, number == 1)));
         prefetched.settled((0, 5, 1));
         assert_eq!((claim.next(), prefetched.handed()), (6, 6));
         assert!(claim.take(6), "one that is handed by itself is begun with");
@@ -345,14 +355,14 @@ mod tests {
     async fn a_batch_in_the_hands_of_a_program_that_is_stuck_is_given_back_but_for_the_first_and_that_is_known() {
         let mut prefetched = Prefetched::default();
         let (claim, _) = prefetched.arrived((0, 1, 10), WAIT);
-        assert!((1..=5).all(|number| claim.hand(number)));
+        assert!((1..=5).all(|number| claim.hand(number, number == 1)));
         prefetched.look(WAIT, 0);
         tokio::time::sleep(WAIT).await;
         assert_eq!(prefetched.look(WAIT, 0).release, [(0, 2, 9)]);
         assert_eq!([(0, 1, 1), (0, 1, 3), (0, 10, 5), (1, 2, 1)].map(|range| prefetched.lost(range)), [0, 2, 1, 0]);
-        assert!(!claim.hand(6) && !claim.hand(5) && claim.hand(1));
+        assert!(!claim.hand(6, true) && !claim.hand(5, false) && claim.hand(1, false));
         let (claim, _) = prefetched.arrived((0, 11, 1), WAIT);
-        assert!(claim.hand(11), "what comes later is not");
+        assert!(claim.hand(11, true), "what comes later is not");
         let (_, _) = prefetched.arrived((1, 1, 3), WAIT);
         assert_eq!(prefetched.lost((1, 1, 3)), 0);
     }

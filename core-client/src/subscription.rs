@@ -413,7 +413,9 @@ impl Subscription {
             run.first_position = run.first_position.saturating_add(1);
             let (is_there, unclaimed) = match batch.claim.as_ref() {
                 Some(claim) if self.ahead => (true, Some(Arc::clone(claim))),
-                Some(claim) if matches!(taking, Taking::Behind) => (claim.hand(place.number), Some(Arc::clone(claim))),
+                Some(claim) if matches!(taking, Taking::Behind) => {
+                    (claim.hand(place.number, false), Some(Arc::clone(claim)))
+                }
                 Some(claim) => (claim.take(place.number), None),
                 None => (true, None),
             };

@@ -357,7 +357,7 @@ pub unsafe extern "C" fn mw_claim_batch(batch: *const *mut mw_delivery, count: u
         let numbers = (0..count).map(|at| unsafe { batch.add(at).read() }.addr());
         let (mut at, mut of) = (0, 0);
         deliveries().visit(numbers, "receive", |found| {
-            let is_claimed = found.and_then(|(batch, at)| batch.hand(at)).unwrap_or(false);
+            let is_claimed = found.and_then(|(batch, at)| batch.hand(at, of == 0)).unwrap_or(false);
             // SAFETY: the program has places for as many.
             unsafe { claimed.add(at).write(is_claimed) };
             (at, of) = (at + 1, of + usize::from(is_claimed));

@@ -86,8 +86,8 @@ impl Delivery {
     ///
     /// # Errors
     /// As [`Delivery::get`].
-    pub fn hand(&mut self) -> Result<bool> {
-        Ok(self.delivery.get_mut("receive")?.hand())
+    pub fn hand(&mut self, is_first: bool) -> Result<bool> {
+        Ok(self.delivery.get_mut("receive")?.hand(is_first))
     }
 
     /// The program was handed it, and lets go of it without a word.

@@ -40,7 +40,7 @@ impl Fetched {
         while handed.len() < most
             && let Some(mut delivery) = all.next()
         {
-            if delivery.hand() {
+            if delivery.hand(handed.is_empty()) {
                 handed.push(delivery);
             } else {
                 delivery.forget();

@@ -95,9 +95,9 @@ impl InHand {
     ///
     /// # Errors
     /// As [`InHand::get`].
-    pub fn hand(&mut self, at: usize) -> Result<bool> {
+    pub fn hand(&mut self, at: usize, is_first: bool) -> Result<bool> {
         let place = self.deliveries.get_mut("receive")?.get_mut(at);
-        Ok(place.and_then(Option::as_mut).ok_or_else(|| gone("receive"))?.hand())
+        Ok(place.and_then(Option::as_mut).ok_or_else(|| gone("receive"))?.hand(is_first))
     }
 
     fn take_out(&mut self, at: usize, operation: &'static str) -> Result<meshwire::Delivery> {

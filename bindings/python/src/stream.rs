@@ -322,7 +322,7 @@ impl Stream {
                 end = this.end();
             }
             while end.is_ok() && taken.len() < most {
-                match this.take(Delivery::hand) {
+                match this.take(|delivery| delivery.hand(taken.is_empty())) {
                     Ok(Some(item)) => taken.push(item),
                     Ok(None) => break,
                     Err(error) => end = Err(error),

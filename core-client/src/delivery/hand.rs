@@ -18,11 +18,11 @@ impl Delivery {
     }
 
     /// The program is handed it in a batch, as [claim](Self::claim) does it; but as long as it has not settled those before it, its lease is
-    /// looked after as if it waited here. In order.
+    /// looked after as if it waited here. In order. The first of the batch is claimed, unless others that the program has wait for their turn.
     #[doc(hidden)]
-    pub fn hand(&mut self) -> bool {
+    pub fn hand(&mut self, is_first: bool) -> bool {
         // First, as in `claim`.
-        let handed = self.unclaimed.as_ref().is_none_or(|claim| claim.hand(self.place.number));
+        let handed = self.unclaimed.as_ref().is_none_or(|claim| claim.hand(self.place.number, is_first));
         self.handed = handed && !self.inbox.is_stopped() && !self.is_stale();
         self.handed
     }

@@ -206,7 +206,7 @@ async fn a_batch_that_a_binding_hands_over_keeps_its_leases_while_something_of_i
     orders.take_ahead();
     let program = async {
         let mut batch = at_once(&mut orders).await;
-        assert!(batch.iter_mut().all(Delivery::hand));
+        assert!(batch.iter_mut().enumerate().all(|(at, order)| order.hand(at == 0)));
         for (at, order) in batch.into_iter().enumerate() {
             for _ in 0..4_usize.saturating_sub(3 * at) {
                 sleep(WAIT / 100 * 85).await;
