@@ -792,6 +792,14 @@ void mw_delivery_free(struct mw_delivery *delivery);
 // and is to be given back.
 bool mw_claim(struct mw_delivery *delivery);
 
+// The program begins with deliveries that it took ahead, see mw_take_ahead, one after the other: `claimed` gets for each what mw_claim would
+// say. Gives how many are true. What is handed so, as by mw_next, keeps its lease as long as the program settles or extends something within
+// each ack wait; each has one of its own, of which at least seven eighths are left, from when the one before it is settled. A program that
+// does nothing for an ack wait loses all but the first, without a failure.
+size_t mw_claim_batch(struct mw_delivery *const *batch,
+                      size_t count,
+                      bool *claimed);
+
 // Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
 // took ahead and does not begin with. Those that were settled before fail the call with MW_INVALID; the
 // others are given back all the same.
@@ -1139,7 +1147,8 @@ int mw_subscribe_start(struct mw_client *mesh,
                        struct mw_error **err);
 
 // Waits for deliveries, for at most `timeout_ms` (MW_FOREVER: as long as it takes), and puts up to `most` (4,096 at most) of them into
-// `batch`, their number into `n`: none came in time if it is 0. Each is settled by mw_ack, mw_nack or mw_reject, which free it. MW_ENDED:
+// `batch`, their number into `n`: none came in time if it is 0. Each is settled by mw_ack, mw_nack or mw_reject, which free it. What the
+// program has in hand keeps its lease as long as it settles or extends something within each ack wait, see mw_claim_batch. MW_ENDED:
 // the subscription is over.
 int mw_next(struct mw_subscription *sub,
             struct mw_delivery **batch,
@@ -1177,7 +1186,7 @@ void mw_leave(struct mw_subscription *sub);
 
 // For a program that takes more than it begins with at once, as a binding does: from here on deliveries that it gets of a subscription are
 // still looked after as if they waited in the library. Their leases are kept, and given back when the program does nothing for an ack wait.
-// It calls mw_claim when it begins with one.
+// It calls mw_claim when it begins with one, or mw_claim_batch with several.
 int mw_take_ahead(struct mw_subscription *sub);
 
 // Starts the program that the environment variable MESHWIRE_BIN names, else `meshwire` on the search path, on a free port with an empty

@@ -190,6 +190,9 @@ static int gw_extend_start(handle delivery, handle queue, uint64_t tag, handle *
   return mw_extend_start((mw_delivery *)delivery, QUEUE, tag, OP, ERR);
 }
 static bool gw_claim(handle delivery) { return mw_claim((mw_delivery *)delivery); }
+static size_t gw_claim_batch(const handle *batch, size_t count, bool *claimed) {
+  return mw_claim_batch((mw_delivery *const *)batch, count, claimed);
+}
 static void gw_give_back(const handle *batch, size_t count) { mw_give_back((mw_delivery *const *)batch, count, NULL); }
 static void gw_delivery_free(handle delivery) { mw_delivery_free((mw_delivery *)delivery); }
 

@@ -165,6 +165,14 @@ func FreeDelivery(delivery Handle) { C.gw_delivery_free(C.handle(delivery)) }
 // Claim says that the program is handed a delivery, and all before it; false: it comes again, and is to be given back.
 func Claim(delivery Handle) bool { return bool(C.gw_claim(C.handle(delivery))) }
 
+// ClaimBatch says that the program is handed deliveries, to work on one after the other, and for each what Claim would say.
+func ClaimBatch(deliveries []Handle) []bool {
+	claimed := make([]bool, len(deliveries))
+	C.gw_claim_batch((*C.handle)(unsafe.Pointer(unsafe.SliceData(deliveries))), C.size_t(len(deliveries)),
+		(*C.bool)(unsafe.Pointer(unsafe.SliceData(claimed))))
+	return claimed
+}
+
 // GiveBack lets go of deliveries as if they had not been taken.
 func GiveBack(deliveries []Handle) {
 	if len(deliveries) > 0 {

@@ -89,10 +89,7 @@ class Subscription {
     const until = timeoutMs < 0 ? Infinity : Date.now() + timeoutMs;
     for (;;) {
       if (signal?.aborted) throw signal.reason;
-      while (taken.length < most && this.#batch !== undefined) {
-        const delivery = this.#hand(Date.now());
-        if (delivery !== undefined) taken.push(delivery);
-      }
+      while (taken.length < most && this.#batch !== undefined) this.#handBatch(most - taken.length, taken);
       if (taken.length > 0 || this.#over || (waited && Date.now() >= until)) return taken;
       const left = until === Infinity ? -1 : Math.max(0, until - Date.now());
       await this.#fetch(most, left, signal);
@@ -164,6 +161,29 @@ class Subscription {
       this.#claimed = -1;
       return undefined;
     }
+    return this.#made(batch, index);
+  }
+
+  /** Hands out several at once, to be worked on one after the other. */
+  #handBatch(most, taken) {
+    const batch = this.#batch;
+    let index = this.#at;
+    const end = Math.min(batch.count, index + most);
+    const gone = this.#loop.bridge.claimBatch(batch.number, index, end - index);
+    try {
+      while (index < end) {
+        const at = index++;
+        if (!gone.includes(at)) taken.push(this.#made(batch, at));
+      }
+    } finally {
+      // Of a hook that throws the rest is still at hand.
+      this.#at = index;
+      this.#claimed = -1;
+      if (index === batch.count) this.#batch = undefined;
+    }
+  }
+
+  #made(batch, index) {
     const delivery = new Delivery(batch, index, this.#hooks?.onSettle);
     this.#last = delivery;
     if (this.#hooks?.onDelivery) {

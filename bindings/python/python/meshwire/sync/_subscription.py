@@ -42,7 +42,8 @@ class Subscription:
 
     def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
-        list: none came in time, or ``ended``."""
+        list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
+        each has one of its own from when the one before it was settled."""
         self._stream.wait(most, wait)
         batch: list[Delivery] = self._stream.batch(most)
         if self._hook is not None:
