@@ -353,15 +353,6 @@ typedef struct mw_string {
   size_t len;
 } mw_string;
 
-// A buffer of the program's; `needed` gets how many bytes are to be written to it. Where that is more than `size`, the call is to be made again
-// with so much room.
-typedef struct mw_buffer {
-  // NULL where `size` is 0.
-  uint8_t *bytes;
-  size_t size;
-  size_t needed;
-} mw_buffer;
-
 // An event that was received, and how it came. Texts and data are slices of what was received: they live until it is settled or freed.
 typedef struct mw_message {
   // Of this struct: set it to sizeof before it is filled.
@@ -467,6 +458,15 @@ typedef struct mw_record {
   // How many there are.
   size_t field_count;
 } mw_record;
+
+// A buffer of the program's; `needed` gets how many bytes are to be written to it. Where that is more than `size`, the call is to be made again
+// with so much room.
+typedef struct mw_buffer {
+  // NULL where `size` is 0.
+  uint8_t *bytes;
+  size_t size;
+  size_t needed;
+} mw_buffer;
 
 // An event that was not published, and why.
 typedef struct mw_refusal {
@@ -874,7 +874,8 @@ int mw_pack(int kind,
             struct mw_buffer *events,
             struct mw_error **err);
 
-// Writes what an event says beside id, source and type into a buffer of so many bytes; `needed` is as with mw_pack, which gave the event.
+// Writes what an event says beside id, source and type into a buffer of so many bytes; `needed` gets how many bytes it takes. Where that is more
+// than `size`, call it again with so much room.
 //
 // How many attributes there are (4 bytes), and of each one of mw_attribute_kind (4), its name, and its canonical text, both behind their
 // length of 4 bytes; of MW_ATTRIBUTE_TIME in place of the text seconds since 1970 (8) and nanoseconds (4).
