@@ -154,7 +154,7 @@ test("publishes that are started together keep their order, among others too", a
   }
   const receipts = await Promise.all(begun.map(async (one) => (await one).receipt?.() ?? one));
   assert.deepEqual(receipts.map((receipt) => receipt.position), receipts.map((_, n) => String(n + 1)));
-  const orders = await take(await mesh.subscribe("orders", { group: "g" }), 300);
+  const orders = await take(await mesh.subscribe("orders", { group: "g", prefetchEvents: 300 }), 300);
   assert.deepEqual(orders.map((one) => one.text()), orders.map((_, n) => String(n)));
 });
 

@@ -91,7 +91,7 @@ def cut_off(job: Job, error: BaseException, hooks: Hooks) -> None:
     _told(job, "nack", hooks)
 
 
-def is_handler(operation: str, handler: object, is_awaited: bool = True) -> None:
+def is_handler(operation: str, handler: Any, is_awaited: bool = True) -> None:
     """Refuses what is no handler: calling it would do nothing."""
     if not callable(handler):
         raise TypeError(f"{operation} calls a function, and not {type(handler).__name__}")

@@ -100,7 +100,7 @@ def run(
                 begun[work.number] = work
                 if pool is None:
                     one(work)
-                elif not errors:
+                else:
                     pool.submit(contextvars.copy_context().run, one_of_many, work)
             if stream.ended:
                 break
