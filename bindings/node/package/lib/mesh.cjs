@@ -38,6 +38,8 @@ class Mesh {
   #hooks;
   #closing;
   #open = new Set();
+  /** The topic that was published to last, which is known to be one. */
+  #topic;
 
   constructor(key, loop, number, hooks, onState) {
     if (key !== KEY) throw invalid("connect", "connect() makes clients");
@@ -76,7 +78,7 @@ class Mesh {
   publish(topic, value, said) {
     let signal;
     try {
-      named(topic, "publish");
+      if (topic !== this.#topic) this.#topic = named(topic, "publish");
       if (said?.signal !== undefined) signal = signalOf("publish", said);
       if (signal?.aborted) return Promise.reject(signal.reason);
       if (this.#hooks?.onPublish) [value, said] = this.#published(topic, value, said);
