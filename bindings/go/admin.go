@@ -350,11 +350,14 @@ func (d *DeadLetters) of() letterArguments {
 	return letterArguments{Topic: d.topic, Group: group, Member: member}
 }
 
-// which are meant: these, or all.
-func (d *DeadLetters) which(numbers []uint64) letterArguments {
+// change changes these, or all.
+func (d *DeadLetters) change(ctx context.Context, command string, numbers []uint64, all bool, answer any) error {
+	if !all && len(numbers) == 0 {
+		return invalid(command, "no dead letter is named: name some by their numbers, or say RedriveAll or PurgeAll for all of them", nil)
+	}
 	arguments := d.of()
-	arguments.Numbers, arguments.All = numbers, len(numbers) == 0
-	return arguments
+	arguments.Numbers, arguments.All = numbers, all
+	return d.client.administer(ctx, command, arguments, answer)
 }
 
 // List are the dead letters with their events.
@@ -383,19 +386,35 @@ type Redriven struct {
 	NotThere uint64            `json:"not_there"`
 }
 
-// Redrive gives these back to their groups, or all where no number is given.
+// Redrive gives these back to their groups. INVALID: none is named.
 func (d *DeadLetters) Redrive(ctx context.Context, numbers ...uint64) (redriven Redriven, err error) {
-	err = d.client.administer(ctx, "dead_letters.redrive", d.which(numbers), &redriven)
+	err = d.change(ctx, "dead_letters.redrive", numbers, false, &redriven)
 	return redriven, err
 }
 
-// Purge removes these for good, or all where no number is given, and says how many.
+// RedriveAll gives all of them back to their groups.
+func (d *DeadLetters) RedriveAll(ctx context.Context) (redriven Redriven, err error) {
+	err = d.change(ctx, "dead_letters.redrive", nil, true, &redriven)
+	return redriven, err
+}
+
+// purged is the answer to a purge.
+type purged struct {
+	Purged uint64 `json:"purged"`
+}
+
+// Purge removes these for good, and says how many. INVALID: none is named.
 func (d *DeadLetters) Purge(ctx context.Context, numbers ...uint64) (uint64, error) {
-	var purged struct {
-		Purged uint64 `json:"purged"`
-	}
-	err := d.client.administer(ctx, "dead_letters.purge", d.which(numbers), &purged)
-	return purged.Purged, err
+	var done purged
+	err := d.change(ctx, "dead_letters.purge", numbers, false, &done)
+	return done.Purged, err
+}
+
+// PurgeAll removes all of them for good, and says how many.
+func (d *DeadLetters) PurgeAll(ctx context.Context) (uint64, error) {
+	var done purged
+	err := d.change(ctx, "dead_letters.purge", nil, true, &done)
+	return done.Purged, err
 }
 
 // Limits administers the limits of the whole gateway.

@@ -16,7 +16,7 @@ import (
 
 // Handler handles an event. nil acks it. An error nacks it, and says why where it is looked at later; Again and Never make errors that say
 // when it comes again, or that it is a dead letter. The context ends when the lease was lost, or the client is closed: what the handler
-// says then is not heard. A panic is a failure, and is logged.
+// says then is not heard. A panic is a failure, and is logged; so is runtime.Goexit, which a test's FailNow and Fatal call.
 type Handler func(ctx context.Context, d *Delivery) error
 
 type verdict struct {
@@ -109,8 +109,11 @@ func (l *loop) lost(number uint64) {
 	}
 }
 
-// handle runs one handler on a goroutine that runs no other meanwhile.
-func (l *loop) handle(ctx context.Context, number uint64, handler func(ctx context.Context)) {
+// errGone is what a handler that ended its goroutine came to.
+var errGone = errors.New("the handler ended its goroutine")
+
+// handle runs one handler on a goroutine that runs no other meanwhile. end is told what it came to, in any case.
+func (l *loop) handle(ctx context.Context, number uint64, handler func(ctx context.Context) error, end func(error)) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	l.mu.Lock()
 	l.running[number] = cancel
@@ -124,7 +127,15 @@ func (l *loop) handle(ctx context.Context, number uint64, handler func(ctx conte
 			l.mu.Unlock()
 			cancel(nil)
 		}()
-		handler(ctx)
+		// runtime.Goexit goes no further than the next line, and runs what is deferred.
+		came := errGone
+		defer func() {
+			if came == errGone {
+				l.core.logs().Error(came.Error(), "stack", string(debug.Stack()))
+			}
+			end(came)
+		}()
+		came = safely(l.core, "handler", func() error { return handler(ctx) })
 	}
 	select {
 	case l.idle <- work:
@@ -233,21 +244,21 @@ func (c *Client) Consume(ctx context.Context, topic string, handler Handler, opt
 		return c.failed(failure)
 	}
 	l := &loop{core: c.core, loop: made}
-	return l.run(ctx, func(ctx context.Context, work native.Work) { l.consume(ctx, work.Job, handler) })
+	return l.run(ctx, func(ctx context.Context, work native.Work) { l.consume(ctx, topic, work.Job, handler) })
 }
 
-func (l *loop) consume(ctx context.Context, handle native.Handle, handler Handler) {
-	read, err := pack(native.Works, []native.Handle{handle}, nil)
+func (l *loop) consume(ctx context.Context, topic string, handle native.Handle, handler Handler) {
+	d := &Delivery{from: &origin{core: l.core, job: &job{core: l.core, handle: handle}}}
+	var come come
+	err := unpack(native.Works, []native.Handle{handle}, topic, func(read *messages) { come = d.take(read) })
 	if err != nil {
 		native.EndJob(handle, native.HandledBad, -1, err.Error())
 		return
 	}
-	d := &Delivery{core: l.core, job: &job{core: l.core, handle: handle}}
-	come := d.take(&read)
-	l.handle(ctx, come.number, func(ctx context.Context) {
+	l.handle(ctx, come.number, func(ctx context.Context) error {
 		l.core.delivered(d)
-		d.job.finish(d, safely(l.core, "handler", func() error { return handler(ctx, d) }))
-	})
+		return handler(ctx, d)
+	}, func(err error) { d.from.job.finish(d, err) })
 }
 
 // finish says what the handler's return says, unless it settled the delivery itself.

@@ -19,24 +19,36 @@ import (
 // In a handler of Consume its return settles it, unless one of these did before.
 type Delivery struct {
 	Message
-	core *core
-	// batch keeps the handles of those that came together until none of these is reachable. This one's is at its place until it is settled.
-	batch *handles
+	from *origin
+	// place is where in its batch it is.
 	place int
-	job   *job
+}
+
+// origin is what the deliveries of a batch share, or what one in a handler has.
+type origin struct {
+	core *core
+	// held are what the library has of a batch, each until it is settled, and until none of its deliveries is reachable.
+	held []atomic.Uintptr
+	// job is the handler's; then there is no batch.
+	job *job
 }
 
 // held is where its handle is; not of one without a batch.
-func (d *Delivery) held() *atomic.Uintptr { return &d.batch.all[d.place] }
+func (d *Delivery) held() *atomic.Uintptr { return &d.from.held[d.place] }
 
-// handles are what the library holds for a batch of deliveries.
-type handles struct{ all []atomic.Uintptr }
+// job is that of its handler; nil: it is in none.
+func (d *Delivery) job() *job {
+	if d.from == nil {
+		return nil
+	}
+	return d.from.job
+}
 
 // keep has the library let go of what the program forgot.
-func keep(all []native.Handle) *handles {
-	kept := &handles{make([]atomic.Uintptr, len(all))}
+func (c *core) keep(all []native.Handle) *origin {
+	kept := &origin{core: c, held: make([]atomic.Uintptr, len(all))}
 	for at, one := range all {
-		kept.all[at].Store(one)
+		kept.held[at].Store(one)
 	}
 	runtime.AddCleanup(kept, func(all []atomic.Uintptr) {
 		for at := range all {
@@ -44,25 +56,22 @@ func keep(all []native.Handle) *handles {
 				native.FreeDelivery(one)
 			}
 		}
-	}, kept.all)
+	}, kept.held)
 	return kept
 }
 
-// deliveries reads a batch, and says how many bytes it has.
-func (c *core) deliveries(handles []native.Handle, buffer []byte) ([]Delivery, int, error) {
-	read, err := pack(native.Deliveries, handles, buffer)
-	if err != nil {
-		return nil, 0, err
-	}
-	size := len(read.bytes)
-	kept := keep(handles)
-	all := make([]Delivery, len(handles))
-	for at := range all {
-		d := &all[at]
-		d.core, d.batch, d.place = c, kept, at
-		d.take(&read)
-	}
-	return all, size, nil
+// deliveries reads a batch.
+func (c *core) deliveries(handles []native.Handle, topic string) (all []Delivery, err error) {
+	err = unpack(native.Deliveries, handles, topic, func(read *messages) {
+		kept := c.keep(handles)
+		all = make([]Delivery, len(handles))
+		for at := range all {
+			d := &all[at]
+			d.from, d.place = kept, at
+			d.take(read)
+		}
+	})
+	return all, err
 }
 
 func again(operation string) error {
@@ -71,14 +80,14 @@ func again(operation string) error {
 
 // let gives the handle up, once.
 func (d *Delivery) let(operation string) (native.Handle, error) {
-	if d.batch == nil {
+	if d.from == nil {
 		return 0, invalid(operation, "this delivery came from no subscription", nil)
 	}
 	handle := d.held().Swap(0)
 	if handle == 0 {
 		return 0, again(operation)
 	}
-	if d.core.ending.Load() {
+	if d.from.core.ending.Load() {
 		native.FreeDelivery(handle)
 		return 0, closed(operation)
 	}
@@ -86,19 +95,19 @@ func (d *Delivery) let(operation string) (native.Handle, error) {
 }
 
 func (d *Delivery) settle(operation string, kind int, delay time.Duration, reason string) error {
-	if d.job != nil {
-		return d.job.settle(d, operation, kind, delay, reason)
+	if job := d.job(); job != nil {
+		return job.settle(d, operation, kind, delay, reason)
 	}
 	handle, err := d.let(operation)
 	if err != nil {
 		return err
 	}
-	d.core.settled(d, operation)
+	d.from.core.settled(d, operation)
 	if kind == native.Ack {
-		d.core.settles.ack(handle)
+		d.from.core.settles.ack(handle)
 		return nil
 	}
-	return d.core.failed(native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason))
+	return d.from.core.failed(native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason))
 }
 
 // wait is a delay as the library has it; negative: as the group's settings say.
@@ -125,19 +134,19 @@ func (d *Delivery) Reject(reason string) error { return d.settle("reject", nativ
 
 // Forget lets go of it without a word: it comes again when its ack wait has passed, and has failed if its subscription ends before.
 func (d *Delivery) Forget() error {
-	if d.job != nil {
+	if d.job() != nil {
 		return inHandler("forget")
 	}
 	handle, err := d.let("forget")
 	if err == nil {
-		d.core.settled(d, "forget")
+		d.from.core.settled(d, "forget")
 		native.FreeDelivery(handle)
 	}
 	return err
 }
 
 func (d *Delivery) confirm(ctx context.Context, operation string, kind int, delay time.Duration, reason string) error {
-	if d.job != nil {
+	if d.job() != nil {
 		return inHandler(operation)
 	}
 	if err := early(ctx, operation); err != nil {
@@ -147,8 +156,8 @@ func (d *Delivery) confirm(ctx context.Context, operation string, kind int, dela
 	if err != nil {
 		return err
 	}
-	d.core.settled(d, operation)
-	_, err = d.core.wait(ctx, native.Settle(handle, kind, wait(delay), reason))
+	d.from.core.settled(d, operation)
+	_, err = d.from.core.wait(ctx, native.Settle(handle, kind, wait(delay), reason))
 	return err
 }
 
@@ -179,7 +188,7 @@ func (d *Delivery) RejectConfirmed(ctx context.Context, reason string) error {
 
 // Extend says that the program is still working: the lease begins anew. It does not wait.
 func (d *Delivery) Extend() error {
-	if d.job != nil {
+	if d.job() != nil {
 		return nil
 	}
 	handle, err := d.look("extend")
@@ -189,17 +198,17 @@ func (d *Delivery) Extend() error {
 	if native.Extend(handle) == 0 {
 		return nil
 	}
-	if d.core.ending.Load() {
+	if d.from.core.ending.Load() {
 		return closed("extend")
 	}
 	return again("extend")
 }
 
 func (d *Delivery) look(operation string) (native.Handle, error) {
-	if d.batch == nil {
+	if d.from == nil {
 		return 0, invalid(operation, "this delivery came from no subscription", nil)
 	}
-	if d.core.ending.Load() {
+	if d.from.core.ending.Load() {
 		return 0, closed(operation)
 	}
 	handle := d.held().Load()
@@ -211,7 +220,7 @@ func (d *Delivery) look(operation string) (native.Handle, error) {
 
 // ExtendConfirmed extends, and waits for the gateway's word.
 func (d *Delivery) ExtendConfirmed(ctx context.Context) error {
-	if d.job != nil {
+	if d.job() != nil {
 		return inHandler("extend_confirmed")
 	}
 	if err := early(ctx, "extend_confirmed"); err != nil {
@@ -221,7 +230,7 @@ func (d *Delivery) ExtendConfirmed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = d.core.wait(ctx, native.ExtendConfirmed(handle))
+	_, err = d.from.core.wait(ctx, native.ExtendConfirmed(handle))
 	return err
 }
 

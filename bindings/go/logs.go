@@ -9,10 +9,12 @@ import (
 	"github.com/meshwire/meshwire-go/internal/native"
 )
 
-// logs of the library are those of the process. They are kept when the first client is given a logger, and go to all that have one.
+// logs of the library are those of the process. They are kept when the first client is given a logger, and go to all that have one, from the
+// level on that any of them wants.
 var logs struct {
 	sync.Mutex
 	kept    bool
+	level   level
 	loggers map[*slog.Logger]int
 	stop    chan struct{}
 	stopped chan struct{}
@@ -26,15 +28,19 @@ const lookEvery = 100 * time.Millisecond
 
 // log has a logger get what the library logs.
 func log(logger *slog.Logger) (*logging, error) {
+	if err := listen(logger); err != nil {
+		return nil, err
+	}
+	logs.level.follow()
+	return &logging{logger}, nil
+}
+
+func listen(logger *slog.Logger) error {
 	logs.Lock()
 	defer logs.Unlock()
 	if !logs.kept {
-		level := 0
-		for level < len(levels)-1 && !logger.Enabled(context.Background(), levels[level]) {
-			level++
-		}
-		if failure := native.KeepLogs(level); failure != nil {
-			return nil, failed(failure)
+		if failure := native.KeepLogs(coarsest); failure != nil {
+			return failed(failure)
 		}
 		logs.kept, logs.loggers = true, make(map[*slog.Logger]int)
 	}
@@ -43,7 +49,39 @@ func log(logger *slog.Logger) (*logging, error) {
 		logs.stop, logs.stopped = make(chan struct{}), make(chan struct{})
 		go forward(logs.stop, logs.stopped)
 	}
-	return &logging{logger}, nil
+	return nil
+}
+
+// level is from which one on the library keeps what it logs: what nobody wants costs nothing.
+type level struct {
+	mu sync.Mutex
+	// finer than the coarsest it is by so much.
+	finer int
+}
+
+// follow has it be what the loggers want now: a level may change while a program runs.
+func (l *level) follow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wanted := coarsest
+	for _, logger := range listening() {
+		for wanted > 0 && logger.Enabled(context.Background(), levels[wanted-1]) {
+			wanted--
+		}
+	}
+	if coarsest-wanted != l.finer && native.LogLevel(wanted) == nil {
+		l.finer = coarsest - wanted
+	}
+}
+
+func listening() []*slog.Logger {
+	logs.Lock()
+	defer logs.Unlock()
+	loggers := make([]*slog.Logger, 0, len(logs.loggers))
+	for logger := range logs.loggers {
+		loggers = append(loggers, logger)
+	}
+	return loggers
 }
 
 // leave ends it; with the last one ends the goroutine.
@@ -65,10 +103,13 @@ func (l *logging) leave() {
 		delete(logs.loggers, l.logger)
 	}
 	logs.Unlock()
+	logs.level.follow()
 }
 
 // levels of slog, from the library's trace on.
 var levels = [...]slog.Level{slog.LevelDebug - 4, slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
+
+const coarsest = len(levels) - 1
 
 func forward(stop, stopped chan struct{}) {
 	defer close(stopped)
@@ -81,12 +122,8 @@ func forward(stop, stopped chan struct{}) {
 		default:
 		}
 		records, dropped, open := native.TakeLogs(wait)
-		logs.Lock()
-		loggers := make([]*slog.Logger, 0, len(logs.loggers))
-		for logger := range logs.loggers {
-			loggers = append(loggers, logger)
-		}
-		logs.Unlock()
+		logs.level.follow()
+		loggers := listening()
 		for _, record := range records {
 			for _, logger := range loggers {
 				say(logger, record)
@@ -110,6 +147,9 @@ func say(logger *slog.Logger, record native.Record) {
 		return
 	}
 	said := slog.NewRecord(time.UnixMilli(record.TimeMs), level, record.Text, 0)
+	for _, field := range record.Fields {
+		said.AddAttrs(slog.String(field[0], field[1]))
+	}
 	said.AddAttrs(slog.String("target", record.Target))
 	// A handler that fails has nobody to tell.
 	_ = logger.Handler().Handle(ctx, said)

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"iter"
 	"math"
-	"strings"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -213,13 +213,20 @@ type come struct {
 	stream    bool
 }
 
+// messages are what the library wrote down: what it says of them, which is read at once, and their events, which the program keeps.
+type messages struct {
+	heads, events []byte
+	// topic is that of the last one, as which the next ones mostly have it.
+	topic string
+}
+
 // head is how many bytes stand before the topic of a message.
 const head = 6*8 + 16*4
 
 // take reads the next message.
-func (m *Message) take(r *reader) come {
+func (m *Message) take(all *messages) come {
 	number := binary.LittleEndian
-	h := (*[head]byte)(r.bytes)
+	h := (*[head]byte)(all.heads)
 	m.Position, m.Gap = number.Uint64(h[0:]), number.Uint64(h[8:])
 	m.stored, m.expires = int64(number.Uint64(h[16:])), int64(number.Uint64(h[24:]))
 	come := come{
@@ -228,9 +235,14 @@ func (m *Message) take(r *reader) come {
 	}
 	m.Attempt = int(number.Uint32(h[48:]))
 	topic, size := number.Uint32(h[56:]), number.Uint32(h[60:])
-	m.Topic = shared(r.bytes[head : head+topic])
-	event := r.bytes[head+topic : head+topic+size : head+topic+size]
-	r.bytes = r.bytes[(head+topic+size+7)&^7:]
+	// Comparing makes no text of it.
+	if name := all.heads[head : head+topic]; string(name) != all.topic {
+		all.topic = string(name)
+	}
+	m.Topic = all.topic
+	all.heads = all.heads[(head+topic+7)&^7:]
+	event := all.events[:size:size]
+	all.events = all.events[size:]
 	if len(event) > largeEvent {
 		// What is large does not keep its neighbours in memory.
 		event = append([]byte(nil), event...)
@@ -253,19 +265,18 @@ const largeEvent = 64 << 10
 // shared is text in the memory of what was packed, which nobody changes.
 func shared(bytes []byte) string { return unsafe.String(unsafe.SliceData(bytes), len(bytes)) }
 
-// uncleared is memory that the library is about to fill: it is not cleared first.
-func uncleared(size int) []byte {
-	if size == 0 {
-		return nil
-	}
-	var all strings.Builder
-	all.Grow(size)
-	all.WriteByte(0)
-	return unsafe.Slice(unsafe.StringData(all.String()), size)
-}
+// scratch is for what is read at once.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// pack has the library write messages down, and gives a reader of them.
-func pack(kind int, things []native.Handle, buffer []byte) (reader, error) {
-	packed, failure := native.Pack(kind, things, buffer)
-	return reader{packed}, failed(failure)
+// unpack has the library write messages down, and has them read.
+func unpack(kind int, things []native.Handle, topic string, read func(*messages)) error {
+	heads := scratch.Get().(*[]byte)
+	defer scratch.Put(heads)
+	said, events, failure := native.Pack(kind, things, *heads)
+	if failure != nil {
+		return failed(failure)
+	}
+	*heads = said[:cap(said)]
+	read(&messages{said, events, topic})
+	return nil
 }

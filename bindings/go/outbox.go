@@ -121,23 +121,27 @@ func (c *core) know(topic string) {
 	c.mu.Unlock()
 }
 
-// gather leaves an event in the outbox for others to come along; false: not of this topic yet.
-func (c *core) gather(p *Pending, topic string, what parcel) bool {
-	c.mu.Lock()
-	if _, known := c.out.topics[topic]; !known {
-		c.mu.Unlock()
-		return false
-	}
+// put puts an event into the outbox. The lock is held.
+func (c *core) put(p *Pending, room uint32, topic string, what parcel) error {
 	p.tag = c.add(p)
-	packed, err := pack1(c.out.packed, p.tag, roomSoon, topic, what)
+	packed, err := pack1(c.out.packed, p.tag, room, topic, what)
 	c.out.packed = packed
 	if err != nil {
 		c.remove(p.tag)
+		return err
+	}
+	c.out.pending = append(c.out.pending, p)
+	return nil
+}
+
+// gather leaves an event in the outbox for others to come along; false: not of this topic yet.
+func (c *core) gather(p *Pending, topic string, what parcel) bool {
+	c.mu.Lock()
+	if _, known := c.out.topics[topic]; !known || c.put(p, roomSoon, topic, what) != nil {
 		c.mu.Unlock()
 		return false
 	}
-	c.out.pending = append(c.out.pending, p)
-	if len(c.out.pending) >= gatherMost || len(packed) >= gatherBytes {
+	if len(c.out.pending) >= gatherMost || len(c.out.packed) >= gatherBytes {
 		c.crossAll()
 		return true
 	}
@@ -190,15 +194,10 @@ func (c *core) room(ctx context.Context) error {
 // join leaves an event in the outbox, and has it and what others left cross, unless somebody is about that.
 func (c *core) join(p *Pending, topic string, e *Event) error {
 	c.mu.Lock()
-	p.tag = c.add(p)
-	packed, err := pack1(c.out.packed, p.tag, roomWait, topic, parcel{event: e})
-	c.out.packed = packed
-	if err != nil {
-		c.remove(p.tag)
+	if err := c.put(p, roomWait, topic, parcel{event: e}); err != nil {
 		c.mu.Unlock()
 		return err
 	}
-	c.out.pending = append(c.out.pending, p)
 	if !c.out.crossing && c.out.waiting.Load() > 1 {
 		// Those whose receipts came together are about to publish again: they come along.
 		c.out.crossing = true

@@ -29,17 +29,18 @@ func (c *core) asked(data any, options []RequestOption) ([]byte, string, error) 
 }
 
 func replies(handles []native.Handle) ([]*Reply, error) {
-	read, err := pack(native.Reply, handles, nil)
+	all := make([]*Reply, len(handles))
+	err := unpack(native.Reply, handles, "", func(read *messages) {
+		for at := range all {
+			all[at] = &Reply{}
+			all[at].take(read)
+		}
+	})
 	for _, handle := range handles {
 		native.FreeReply(handle)
 	}
 	if err != nil {
 		return nil, err
-	}
-	all := make([]*Reply, len(handles))
-	for at := range all {
-		all[at] = &Reply{}
-		all[at].take(&read)
 	}
 	return all, nil
 }

@@ -63,15 +63,11 @@ func (c *Client) Serve(ctx context.Context, topic string, handler RequestHandler
 		return invalid("serve", "the handler is nil", nil)
 	}
 	return c.serve(ctx, topic, options, func(ctx context.Context, request native.Handle, r *Request) error {
-		var packed []byte
-		err := safely(c.core, "handler", func() error {
-			data, err := handler(ctx, r)
-			if err != nil {
-				return err
-			}
-			packed, err = reply(data, nil)
+		data, err := handler(ctx, r)
+		if err != nil {
 			return err
-		})
+		}
+		packed, err := reply(data, nil)
 		if err != nil {
 			return err
 		}
@@ -92,7 +88,7 @@ func (c *Client) ServeStream(ctx context.Context, topic string, handler StreamHa
 		return invalid("serve", "the handler is nil", nil)
 	}
 	return c.serve(ctx, topic, options, func(ctx context.Context, request native.Handle, r *Request) error {
-		return safely(c.core, "handler", func() error { return handler(ctx, r, &ReplySender{c.core, request}) })
+		return handler(ctx, r, &ReplySender{c.core, request})
 	})
 }
 
@@ -118,17 +114,17 @@ func (c *Client) serve(
 	}
 	l := &loop{core: c.core, loop: made}
 	return l.run(ctx, func(ctx context.Context, work native.Work) {
-		read, err := pack(native.Works, []native.Handle{work.Request}, nil)
+		r := &Request{}
+		var come come
+		err := unpack(native.Works, []native.Handle{work.Request}, topic, func(read *messages) { come = r.take(read) })
 		if err != nil {
 			native.FailRequest(work.Request, err.Error())
 			return
 		}
-		r := &Request{}
-		come := r.take(&read)
 		r.Deadline, r.WantsStream = time.Now().Add(come.remaining), come.stream
-		l.handle(ctx, come.number, func(ctx context.Context) {
+		l.handle(ctx, come.number, func(ctx context.Context) error { return answer(ctx, work.Request, r) }, func(err error) {
 			// What is said of a request that was lost is not heard.
-			switch err := answer(ctx, work.Request, r); {
+			switch {
 			case err == nil:
 				native.EndRequest(work.Request)
 			case err != errAnswered:

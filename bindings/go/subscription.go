@@ -14,7 +14,6 @@ import (
 // Subscription is a stream of deliveries, which the program settles.
 type Subscription struct {
 	*stream
-	topic string
 	// client is not forgotten as long as the program has this. A stream, which the client has, has none.
 	client *Client
 }
@@ -22,6 +21,7 @@ type Subscription struct {
 // stream is a subscription without its safety net.
 type stream struct {
 	core   *core
+	topic  string
 	handle native.Handle
 	over   sync.Once
 	closed chan struct{}
@@ -31,9 +31,7 @@ type stream struct {
 	here []Delivery
 	next int
 	// failed came behind the last batch.
-	failed error
-	// size is how many bytes an event takes.
-	size    int
+	failed  error
 	handles []native.Handle
 	// claimed is when the library was last told that the program was handed one.
 	claimed time.Time
@@ -71,12 +69,12 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{core: c.core, handle: completion.Value, closed: make(chan struct{})}
+	s := &stream{core: c.core, topic: topic, handle: completion.Value, closed: make(chan struct{})}
 	native.TakeAhead(s.handle)
 	c.mu.Lock()
 	c.streams[s] = struct{}{}
 	c.mu.Unlock()
-	sub := &Subscription{s, topic, c}
+	sub := &Subscription{s, c}
 	// Only a net.
 	runtime.AddCleanup(sub, func(s *stream) { s.end(native.Unsubscribe) }, s)
 	return sub, nil
@@ -164,58 +162,81 @@ func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 	defer runtime.KeepAlive(s)
 	d, err := s.take(ctx)
 	if d == nil && err == nil {
-		err = &Error{Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: "receive",
-			Message: "the subscription is over"}
+		err = over()
 	}
 	return d, err
 }
 
-// NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. CLOSED says that the subscription is
-// over.
+// NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. What the program has in hand keeps its
+// lease as long as it settles or extends something within each ack wait: each has one of its own, of which at least seven eighths are left,
+// from when the one before it in the batch is settled. A program that does nothing for an ack wait loses all but the first, without a failure.
+// CLOSED says that the subscription is over.
 func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, error) {
 	defer runtime.KeepAlive(s)
 	if most < 1 {
 		return nil, invalid("receive", "at least one delivery is to be asked for", nil)
 	}
-	first, err := s.Next(ctx)
-	if err != nil {
-		return nil, err
+	batch, err := s.batch(ctx, most)
+	if err == nil && len(batch) == 0 {
+		err = over()
 	}
-	batch := s.fill(append(make([]*Delivery, 0, min(most, mostAtOnce)), first), most)
-	for _, d := range batch[1:] {
+	for _, d := range batch {
 		s.core.delivered(d)
 	}
-	return batch, nil
+	return batch, err
 }
 
-// fill adds those that are here.
-func (s *stream) fill(batch []*Delivery, most int) []*Delivery {
+func over() error {
+	return &Error{Code: CodeClosed, Number: numberOf(ErrClosed), Retry: RetryNever, Operation: "receive",
+		Message: "the subscription is over"}
+}
+
+// batch waits for deliveries, and hands out those that are here; none without an error: it is over.
+func (s *stream) batch(ctx context.Context, most int) ([]*Delivery, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(batch) < most {
-		if s.next >= len(s.here) {
+	for {
+		if batch := s.handBatch(most); len(batch) > 0 {
+			return batch, nil
+		}
+		if open, err := s.await(ctx); !open || err != nil {
+			return nil, err
+		}
+	}
+}
+
+// handBatch hands out those that are here. The lock is held.
+func (s *stream) handBatch(most int) []*Delivery {
+	batch := make([]*Delivery, 0, min(most, len(s.here)-s.next))
+	for s.next < len(s.here) && len(batch) < most {
+		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
+			batch = append(batch, &s.here[s.next])
+		}
+		if len(batch) < most {
 			// An error waits for who asks next.
 			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.ended() {
 				s.failed = nil
 			}
-			if s.failed != nil || s.next >= len(s.here) {
-				break
-			}
-		}
-		if time.Since(s.claimed) >= claimAge {
-			if d := s.hand(); d != nil {
-				batch = append(batch, d)
-			}
-			continue
-		}
-		// So fresh are all of them.
-		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
-			d := &s.here[s.next]
-			s.handed(d)
-			batch = append(batch, d)
 		}
 	}
-	return batch
+	return together(batch)
+}
+
+// together tells the library of deliveries that the program gets in a batch, and leaves out those that come again.
+func together(batch []*Delivery) []*Delivery {
+	handles := make([]native.Handle, len(batch))
+	for at, d := range batch {
+		handles[at] = d.held().Load()
+	}
+	claimed := batch[:0]
+	for at, is := range native.ClaimBatch(handles) {
+		if is {
+			claimed = append(claimed, batch[at])
+		} else {
+			native.GiveBack([]native.Handle{batch[at].held().Swap(0)})
+		}
+	}
+	return claimed
 }
 
 // hand hands out the next one that is here; nil: none is. The lock is held.
@@ -275,13 +296,11 @@ func (s *stream) more(most int) error {
 
 // read has deliveries at hand. The lock is held.
 func (s *stream) read(handles []native.Handle) error {
-	here, size, err := s.core.deliveries(handles, uncleared(s.size*len(handles)))
+	here, err := s.core.deliveries(handles, s.topic)
 	if err != nil {
 		return err
 	}
 	s.here, s.next = here, 0
-	// A little more than these took, so that the next ones fit at once.
-	s.size = size/len(handles)*9/8 + 16
 	return nil
 }
 
@@ -305,44 +324,43 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 		if d := s.hand(); d != nil {
 			return d, nil
 		}
-		if err := s.failed; err != nil {
-			s.failed = nil
+		if open, err := s.await(ctx); !open || err != nil {
 			return nil, err
-		}
-		if err := early(ctx, "receive"); err != nil {
-			return nil, err
-		}
-		if s.ended() {
-			return nil, nil
-		}
-		s.here, s.next = nil, 0
-		if err := s.more(mostAtOnce); err != nil {
-			// Its handle may have gone meanwhile.
-			if s.ended() {
-				err = nil
-			}
-			return nil, err
-		}
-		if len(s.here) > 0 {
-			continue
-		}
-		// Whoever publishes more may wait for the acks of what is done.
-		s.core.settles.flush()
-		completion, err := s.core.wait(ctx, native.Next(s.handle, mostAtOnce))
-		if err != nil {
-			if s.ended() {
-				err = nil
-			}
-			return nil, err
-		}
-		switch {
-		case completion.Kind == native.Over:
-			return nil, nil
-		case completion.Count > 0:
-			handles := make([]native.Handle, completion.Count)
-			if err := s.read(handles[:native.TakeDeliveries(completion.Value, handles)]); err != nil {
-				return nil, err
-			}
 		}
 	}
+}
+
+// await waits for deliveries when none is here; false: it is over, or failed. The lock is held.
+func (s *stream) await(ctx context.Context) (bool, error) {
+	if err := s.failed; err != nil {
+		s.failed = nil
+		return false, err
+	}
+	if err := early(ctx, "receive"); err != nil {
+		return false, err
+	}
+	if s.ended() {
+		return false, nil
+	}
+	s.here, s.next = nil, 0
+	err := s.more(mostAtOnce)
+	if err == nil && len(s.here) == 0 {
+		// Whoever publishes more may wait for the acks of what is done.
+		s.core.settles.flush()
+		var completion native.Completion
+		completion, err = s.core.wait(ctx, native.Next(s.handle, mostAtOnce))
+		if err == nil && completion.Kind == native.Over {
+			return false, nil
+		}
+		if err == nil && completion.Count > 0 {
+			handles := make([]native.Handle, completion.Count)
+			err = s.read(handles[:native.TakeDeliveries(completion.Value, handles)])
+			return err == nil, err
+		}
+	}
+	if err != nil && s.ended() {
+		// Its handle may have gone meanwhile.
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -78,6 +78,9 @@ struct Options {
     /// Each case with one store alone: the log where it has it.
     #[arg(long)]
     one_store: bool,
+    /// Start testees that can play many cases once for all that a job plays, where such a start takes longer than a case.
+    #[arg(long)]
+    quickly: bool,
     /// Make one expectation of each case wrong, and see that it fails, with one store.
     #[arg(long, conflicts_with_all = ["bless", "planted"])]
     spoil: bool,
@@ -125,7 +128,7 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         .filter(chosen)
         .collect();
     ensure!(!cells.is_empty(), "no case has such a name");
-    let testees = read_testees(&options.folder, testees_in, &options.testee)?;
+    let testees = read_testees(&options.folder, testees_in, &options.testee, options.quickly)?;
     let run = Run {
         folders: &folders,
         testees: &testees,
@@ -199,10 +202,13 @@ struct TesteeEntry {
     /// Played only when it is asked for by name.
     #[serde(default)]
     on_request: bool,
+    /// It knows `--many`.
+    #[serde(default)]
+    many: bool,
 }
 
 /// The testees of `testees.toml`.
-fn read_testees(folder: &Path, programs: &Path, names: &[String]) -> anyhow::Result<Vec<Program>> {
+fn read_testees(folder: &Path, programs: &Path, names: &[String], quickly: bool) -> anyhow::Result<Vec<Program>> {
     let path = folder.join("testees.toml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("{} cannot be read", path.display()))?;
     let list: TesteeList = toml::from_str(&text).with_context(|| format!("in {}", path.display()))?;
@@ -211,7 +217,7 @@ fn read_testees(folder: &Path, programs: &Path, names: &[String]) -> anyhow::Res
         .testee
         .iter()
         .filter(wanted)
-        .map(|entry| Program { name: entry.name.clone(), path: programs.join(&entry.program) })
+        .map(|entry| Program::new(&entry.name, programs.join(&entry.program), quickly && entry.many))
         .collect();
     ensure!(!found.is_empty() && found.len() >= names.len(), "not every testee is in {}", path.display());
     Ok(found)

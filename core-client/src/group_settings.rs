@@ -60,9 +60,9 @@ pub struct GroupSettings {
     pub max_rate: Option<u32>,
 }
 
-fn millis<T: TryFrom<u64>>(option: &Bounded, value: Option<Duration>) -> Result<Option<T>, String> {
-    let checked = value.map(|v| option.check(u64::try_from(v.as_millis()).unwrap_or(u64::MAX))).transpose()?;
-    Ok(checked.and_then(|millis| T::try_from(millis).ok()))
+fn millis<T: TryFrom<u128>>(option: &Bounded, value: Option<Duration>) -> Result<Option<T>, String> {
+    let checked = value.map(|value| option.check_duration(value)).transpose()?;
+    Ok(checked.and_then(|value| T::try_from(value.as_millis()).ok()))
 }
 
 const fn wire_mode(mode: GroupMode) -> admin::GroupMode {

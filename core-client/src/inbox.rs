@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::handed::Unsettled;
+use crate::late::Late;
 use crate::outbox::Outbox;
 use crate::prefetched::{Claim, Look, Prefetched, Range};
 use crate::session::{Failure, SubscriptionId};
@@ -71,10 +72,7 @@ struct Contents {
     /// What was handed out and not settled, where a binding tells when the program leaves; `left`: it has.
     unsettled: Option<Unsettled>,
     left: bool,
-    /// The highest position that was acked or rejected since a session was lost, in time for the next one.
-    decided: u64,
-    /// It was said of the last session that was lost that something was acked too late for it.
-    late_told: bool,
+    late: Late,
 }
 
 impl Contents {
@@ -82,6 +80,7 @@ impl Contents {
         if let Some(unsettled) = &mut self.unsettled {
             unsettled.settled(range);
         }
+        self.prefetched.settled(range);
     }
 }
 
@@ -191,11 +190,17 @@ impl Inbox {
             contents.runs.clear();
             contents.paused = true;
         }
+        // Whoever has a batch in hand may be waiting for more: it says so again, and gets more.
+        let waker = contents.waker.take_if(|_| stuck);
         release.iter().for_each(|range| contents.is_settled(*range));
         for (ranges, kind) in [(extend, SettleKind::Extend), (release, SettleKind::Release)] {
             let how = How::from(kind);
             let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
             contents.settles.extend(ranges.into_iter().map(of));
+        }
+        drop(contents);
+        if let Some(waker) = waker {
+            waker.wake();
         }
         (again, stuck)
     }
@@ -219,8 +224,7 @@ impl Inbox {
         contents.prefetched.reset(generation);
         let here = contents.settles.iter().filter(|settled| is_final(&settled.how));
         let count = unheard + here.map(|settled| u64::from(settled.count)).sum::<u64>();
-        contents.late_told = count > 0;
-        let position = std::mem::take(&mut contents.decided);
+        let position = contents.late.session_lost(count);
         drop(contents);
         if count > 0 {
             tracing::warn!(
@@ -279,11 +283,13 @@ impl Inbox {
     /// The consumer settles deliveries in a row, of so many bytes, the last with this position.
     pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize, position: u64) {
         let mut contents = self.lock();
-        let mut is_late = false;
-        if is_final(&settled.how) && self.is_stale(settled.generation) {
-            is_late = !std::mem::replace(&mut contents.late_told, true);
-        } else if is_final(&settled.how) {
-            contents.decided = contents.decided.max(position);
+        let mut warning = None;
+        if is_final(&settled.how) {
+            let lost = contents.prefetched.lost(settled.range());
+            warning = contents.late.settled(position, self.is_stale(settled.generation), lost);
+            if lost > 0 {
+                self.outbox.leases_lost.fetch_add(lost, Ordering::Relaxed);
+            }
         }
         contents.held = contents.held.saturating_sub(settled.count.into());
         contents.is_settled(settled.range());
@@ -309,13 +315,8 @@ impl Inbox {
         if first || half {
             self.outbox.settling(first.then_some(self), half);
         }
-        if is_late {
-            tracing::warn!(
-                topic = self.topic.as_str(),
-                position,
-                "acked too late: its lease was lost with the session, so the event comes again, or did already (logged once for each \
-                 session that is lost)"
-            );
+        if let Some(warning) = warning {
+            warning.tell(&self.topic, position);
         }
     }
 
@@ -390,6 +391,7 @@ impl Inbox {
     /// leases are not extended: one that dropped behind as many later ones has ended.
     pub(crate) fn dropped(&self, generation: u32, number: u64) {
         let mut contents = self.lock();
+        contents.prefetched.settled((generation, number, 1));
         if !contents.left {
             if contents.dropped.len() >= self.most {
                 contents.dropped.pop_front();

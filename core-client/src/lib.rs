@@ -71,6 +71,7 @@ mod handed;
 mod hooks;
 mod identity;
 mod inbox;
+mod late;
 mod limits;
 mod listing;
 #[doc(hidden)]

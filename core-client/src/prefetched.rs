@@ -1,8 +1,11 @@
-//! Leases of deliveries that the program has not been handed yet.
+//! Leases of deliveries that the program has not been handed yet, or has in hand behind one that it is to settle first.
 //!
 //! While they wait they are extended: what a slow program has not begun with does not fail. A program that takes, settles and
 //! extends nothing for a whole ack wait is stuck: then what waits is given back, so that others get it, and nothing more is sent until
 //! the program takes a delivery again.
+//!
+//! Of what is handed out by the batch the first is claimed, and each of the others when the one before it is settled. Whoever settles the
+//! last one first has claimed them all.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,14 +28,51 @@ const TIMES: usize = 64;
 pub(crate) struct Claim {
     /// All below it are.
     next: AtomicU64,
+    /// Those below it the program has in hand: the leases of those that are not claimed are kept.
+    handed: AtomicU64,
+    /// Behind the last one that was settled.
+    settled: AtomicU64,
     /// What was given back: first, and behind the last.
     given_back: Mutex<VecDeque<(u64, u64)>>,
 }
 
 impl Claim {
-    /// All below it are handed out or given back.
+    fn new(first: u64) -> Self {
+        let at = || AtomicU64::new(first);
+        Self { next: at(), handed: at(), settled: at(), given_back: Mutex::default() }
+    }
+
+    /// All below it are claimed or given back.
     fn next(&self) -> u64 {
         self.next.load(Ordering::SeqCst)
+    }
+
+    /// All below it are in the program's hands, claimed or not, or given back.
+    fn handed(&self) -> u64 {
+        self.handed.load(Ordering::SeqCst).max(self.next())
+    }
+
+    /// Hands a delivery to the program, behind those that it has: it is claimed when the one before it is settled, which may be by now; the
+    /// first of a batch also when none before it waits for that. `false`: it was given back.
+    pub(crate) fn hand(&self, number: u64, is_first: bool) -> bool {
+        self.handed.fetch_max(number.saturating_add(1), Ordering::SeqCst);
+        let next = self.next();
+        if self.settled.load(Ordering::Acquire) >= next || (is_first && next == number) {
+            return self.take(number);
+        }
+        // One that is settled or given back just now is claimed late, or found out late: neither does harm.
+        next <= number || !self.has_given_back(number)
+    }
+
+    /// Something was settled, before `end`. The next one that the program has is claimed. Under the inbox's lock.
+    fn settled(&self, end: u64) {
+        if self.settled.load(Ordering::Relaxed) < end {
+            self.settled.store(end, Ordering::Release);
+        }
+        let handed = self.handed.load(Ordering::SeqCst);
+        if handed > self.next() {
+            self.next.fetch_max(end.saturating_add(1).min(handed), Ordering::AcqRel);
+        }
     }
 
     /// Takes a delivery for the program, and all before it; `false`: it was given back. Again is nothing.
@@ -40,6 +80,12 @@ impl Claim {
         let take = |next| (next <= number).then_some(number.saturating_add(1));
         let taken = self.next.fetch_update(Ordering::SeqCst, Ordering::Acquire, take).is_ok();
         taken || !self.has_given_back(number)
+    }
+
+    /// How many of these were given back.
+    fn count_given_back(&self, first: u64, end: u64) -> u64 {
+        let given_back = self.given_back.lock().unwrap_or_else(PoisonError::into_inner);
+        given_back.iter().map(|(from, to)| end.min(*to).saturating_sub(first.max(*from))).sum()
     }
 
     /// A later one may have been taken before it.
@@ -102,6 +148,8 @@ pub(crate) struct Look {
 #[derive(Debug, Default)]
 pub(crate) struct Prefetched {
     claim: Option<(u32, Arc<Claim>)>,
+    /// Whether something of its numbers was given back.
+    gave_back: bool,
     waiting: VecDeque<Waiting>,
     /// What the program had done by then.
     seen: Option<(u64, u64, Instant)>,
@@ -117,7 +165,10 @@ impl Prefetched {
     pub(crate) fn arrived(&mut self, (generation, first, count): Range, ack_wait: Duration) -> (Arc<Claim>, Instant) {
         let (_, claim) = match self.claim.take() {
             Some(claim) if claim.0 == generation => claim,
-            _ => (generation, Arc::new(Claim { next: first.into(), given_back: Mutex::default() })),
+            _ => {
+                self.gave_back = false;
+                (generation, Arc::new(Claim::new(first)))
+            }
         };
         self.claim = Some((generation, Arc::clone(&claim)));
         self.trim();
@@ -129,7 +180,20 @@ impl Prefetched {
 
     /// Of the newest generation, below which number all are handed out or given back.
     pub(crate) fn handed(&self) -> u64 {
-        self.claim.as_ref().map_or(0, |(_, claim)| claim.next())
+        self.claim.as_ref().map_or(0, |(_, claim)| claim.handed())
+    }
+
+    /// Nothing more is to be said of these: the one behind them has its turn.
+    pub(crate) fn settled(&self, (generation, first, count): Range) {
+        if let Some((_, claim)) = self.claim.as_ref().filter(|claim| claim.0 == generation) {
+            claim.settled(first.saturating_add(count.into()));
+        }
+    }
+
+    /// How many of these were given back.
+    pub(crate) fn lost(&self, (generation, first, count): Range) -> u64 {
+        let claim = self.claim.as_ref().filter(|claim| self.gave_back && claim.0 == generation);
+        claim.map_or(0, |(_, claim)| claim.count_given_back(first, first.saturating_add(count.into())))
     }
 
     pub(crate) fn is_of(&self, generation: u32) -> bool {
@@ -157,7 +221,7 @@ impl Prefetched {
             return Look::default();
         }
         let now = Instant::now();
-        let taken = first.claim.next();
+        let taken = first.claim.next().saturating_add(first.claim.handed());
         let since = match self.seen {
             Some((d, t, since)) if (d, t) == (done, taken) => since,
             _ => now,
@@ -173,6 +237,7 @@ impl Prefetched {
 
     fn give_back(&mut self) -> Vec<Range> {
         self.seen = None;
+        self.gave_back = true;
         self.waiting.drain(..).filter_map(|run| run.from(run.claim.give_back(run.end))).collect()
     }
 }
@@ -239,6 +304,67 @@ mod tests {
             assert!(!claim.take(12 + 2 * n) && claim.take(11 + 2 * n));
         }
         assert!(claim.given_back.lock().is_ok_and(|kept| kept.len() <= TIMES));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_batch_in_hand_each_is_claimed_when_the_one_before_it_is_settled_and_the_others_are_extended() {
+        let mut prefetched = Prefetched::default();
+        let (claim, at) = prefetched.arrived((0, 1, 5), WAIT);
+        assert!((1..=5).all(|number| claim.hand(number, number == 1)) && prefetched.handed() == 6);
+        tokio::time::sleep_until(at).await;
+        assert_eq!(prefetched.look(WAIT, 0).extend, [(0, 2, 4)]);
+        for number in 1..4 {
+            tokio::time::sleep(WAIT - Duration::from_millis(1)).await;
+            prefetched.settled((0, number, 1));
+            let look = prefetched.look(WAIT, number);
+            assert_eq!((look.extend, look.release), (vec![(0, number + 2, 4 - number as u32)], vec![]));
+        }
+        prefetched.settled((0, 4, 1));
+        assert_eq!(prefetched.look(WAIT, 4), Look::default(), "the last has its turn");
+        prefetched.settled((0, 5, 1));
+        let (claim, _) = prefetched.arrived((0, 6, 3), WAIT);
+        assert!(claim.hand(6, false) && claim.next() == 7, "nothing is before it");
+        assert!(claim.hand(7, false) && claim.next() == 7);
+        prefetched.settled((0, 6, 1));
+        assert!(claim.next() == 8 && claim.hand(8, false) && claim.next() == 8);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_of_a_batch_is_claimed_unless_one_before_it_waits_for_its_turn() {
+        let mut prefetched = Prefetched::default();
+        let (claim, _) = prefetched.arrived((0, 1, 9), WAIT);
+        assert!(claim.hand(1, true) && claim.hand(2, true) && claim.next() == 3, "a batch of one that is not settled");
+        assert!(claim.hand(3, false) && claim.hand(4, true) && claim.hand(5, false) && claim.next() == 3);
+        prefetched.settled((0, 2, 1));
+        assert_eq!(claim.next(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_settles_the_last_of_a_batch_first_has_begun_with_all_and_never_with_what_it_was_not_handed() {
+        let mut prefetched = Prefetched::default();
+        let (claim, _) = prefetched.arrived((0, 1, 10), WAIT);
+        assert!((1..=5).all(|number| claim.hand(number, number == 1)));
+        prefetched.settled((0, 5, 1));
+        assert_eq!((claim.next(), prefetched.handed()), (6, 6));
+        assert!(claim.take(6), "one that is handed by itself is begun with");
+        prefetched.settled((1, 7, 1));
+        assert_eq!(claim.next(), 7, "numbers of another session say nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_in_the_hands_of_a_program_that_is_stuck_is_given_back_but_for_the_first_and_that_is_known() {
+        let mut prefetched = Prefetched::default();
+        let (claim, _) = prefetched.arrived((0, 1, 10), WAIT);
+        assert!((1..=5).all(|number| claim.hand(number, number == 1)));
+        prefetched.look(WAIT, 0);
+        tokio::time::sleep(WAIT).await;
+        assert_eq!(prefetched.look(WAIT, 0).release, [(0, 2, 9)]);
+        assert_eq!([(0, 1, 1), (0, 1, 3), (0, 10, 5), (1, 2, 1)].map(|range| prefetched.lost(range)), [0, 2, 1, 0]);
+        assert!(!claim.hand(6, true) && !claim.hand(5, false) && claim.hand(1, false));
+        let (claim, _) = prefetched.arrived((0, 11, 1), WAIT);
+        assert!(claim.hand(11, true), "what comes later is not");
+        let (_, _) = prefetched.arrived((1, 1, 3), WAIT);
+        assert_eq!(prefetched.lost((1, 1, 3)), 0);
     }
 
     #[tokio::test(start_paused = true)]

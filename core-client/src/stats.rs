@@ -39,9 +39,10 @@ pub struct Stats {
     pub protocol_errors: u64,
     /// Connections dropped because nothing was heard for 2.5 heartbeats.
     pub silences: u64,
-    /// Plain settles that came too late to be sent: their lease was gone.
+    /// Plain settles that came too late to be sent: their lease was gone with the session.
     pub settles_dropped: u64,
-    /// Confirmed settles that were answered `LEASE_LOST`.
+    /// Confirmed settles that were answered `LEASE_LOST`, and plain acks and rejects of what had been given back because the program
+    /// did nothing for an ack wait. A plain one that only the gateway finds too late is not among them.
     pub leases_lost: u64,
     /// Requests without their last reply, now.
     pub requests: u64,

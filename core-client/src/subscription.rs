@@ -141,8 +141,7 @@ impl Subscribe {
         // Who has no group sees every event, as in a broadcast group.
         let others = admin::GroupSettings { mode: None, ..settings };
         if self.group.is_none() && others != admin::GroupSettings::default() {
-            return Err("settings are those of a group: name one with group(), or leave out settings() and ack_wait()"
-                .to_owned());
+            return Err("settings, as ack_wait, are those of a group: name a group, or leave them out".to_owned());
         }
         Ok(settings)
     }
@@ -151,7 +150,7 @@ impl Subscribe {
         match &self.member {
             None => Ok(None),
             Some(member) if self.group.is_none() || self.settings.mode != Some(GroupMode::Broadcast) => {
-                Err(format!("member {member} needs a broadcast group: name one with group() and say broadcast()"))
+                Err(format!("member {member} needs a broadcast group: name a group, and say broadcast"))
             }
             Some(member) => MemberName::parse(member).map(Some).map_err(|e| e.to_string()),
         }
@@ -240,15 +239,26 @@ impl Handed {
     }
 }
 
+/// How the program takes a delivery.
+#[derive(Clone, Copy)]
+enum Taking {
+    /// To begin with it.
+    One,
+    /// Behind those that it has in hand.
+    Behind,
+}
+
 /// A stream of deliveries. Dropping it ends the subscription: what the program was not handed yet, or still has in
 /// hand, comes again at once and has not failed; what it was handed and dropped unsettled, also by `?`, `break` or `return`
 /// out of its loop, has failed, and comes again after the group's back-off ([`Delivery`] has the ways out). So it is when a panic ends the runtime that the client lives on. A process that is killed gives nothing back: its events
 /// come again when the gateway's `resume_window` (10 s by default) is over.
 ///
 /// What was sent ahead keeps its lease while it waits here, however slow the program is: at least seven eighths of the ack wait
-/// are left when a delivery is handed out. A program that takes, settles and extends nothing for a whole ack wait is stuck: what
-/// waits is given back, without a failure, and nothing more is sent until it takes a delivery again; the lease of what it has in
-/// hand ends. [`Delivery::extend`] is for work that takes longer; [`Mesh::consume`] does that by itself.
+/// are left when a delivery is handed out. Of several that are taken at once ([`next_now`](Self::next_now)) each has as much from when the one
+/// before it was settled: what a program has in hand so keeps its lease as long as it settles or extends something within each ack
+/// wait. A program that takes, settles and extends nothing for a whole ack wait is stuck: what
+/// waits is given back, without a failure, and nothing more is sent until it takes a delivery again; the lease of what it has begun
+/// with ends. [`Delivery::extend`] is for work that takes longer; [`Mesh::consume`] does that by itself.
 ///
 /// The client lives on the program's tokio runtime. A program that blocks its thread, in a `current_thread` runtime, stops its
 /// heartbeats: after 25 s the gateway takes it for dead, and once `resume_window` is over its events come again, whatever the ack
@@ -272,7 +282,7 @@ impl Subscription {
     /// # Cancel safety
     /// No delivery is lost.
     pub async fn next(&mut self) -> Option<Result<Delivery>> {
-        std::future::poll_fn(|cx| self.poll_delivery(cx)).await
+        std::future::poll_fn(|cx| self.poll_delivery(cx, Taking::One)).await
     }
 
     /// The next delivery; `Ok(None)` at the end.
@@ -286,12 +296,13 @@ impl Subscription {
         self.next().await.transpose()
     }
 
-    /// The next delivery if one is here already.
+    /// The next delivery if one is here already: to take several at once. Behind one that is not settled yet it keeps its lease until its
+    /// turn, as [`Subscription`] says.
     ///
     /// # Errors
     /// As [`Subscription::try_next`].
     pub fn next_now(&mut self) -> Result<Option<Delivery>> {
-        match self.poll_delivery(&mut Context::from_waker(std::task::Waker::noop())) {
+        match self.poll_delivery(&mut Context::from_waker(std::task::Waker::noop()), Taking::Behind) {
             Poll::Ready(delivery) => delivery.transpose(),
             Poll::Pending => Ok(None),
         }
@@ -333,7 +344,7 @@ impl Subscription {
         self.over
     }
 
-    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Delivery>>> {
+    fn poll_delivery(&mut self, cx: &mut Context<'_>, taking: Taking) -> Poll<Option<Result<Delivery>>> {
         if self.over {
             return Poll::Ready(None);
         }
@@ -343,7 +354,7 @@ impl Subscription {
             if self.taken.front().is_some_and(|batch| batch.run.attempt > MANY_ATTEMPTS) && self.inbox.has_unsent(cx) {
                 return Poll::Pending;
             }
-            if let Some(delivery) = self.split() {
+            if let Some(delivery) = self.split(taking) {
                 return Poll::Ready(Some(delivery));
             }
             match self.inbox.poll_take(&mut self.taken, cx) {
@@ -361,7 +372,7 @@ impl Subscription {
     }
 
     /// Splits the next delivery off the runs that were taken.
-    fn split(&mut self) -> Option<Result<Delivery>> {
+    fn split(&mut self, taking: Taking) -> Option<Result<Delivery>> {
         loop {
             let batch = self.taken.front_mut()?;
             let left = u64::from(batch.run.events.count());
@@ -399,8 +410,15 @@ impl Subscription {
             };
             run.first_delivery = run.first_delivery.saturating_add(1);
             run.first_position = run.first_position.saturating_add(1);
-            let unclaimed = batch.claim.as_ref().filter(|_| self.ahead).map(Arc::clone);
-            if unclaimed.is_none() && batch.claim.as_ref().is_some_and(|claim| !claim.take(place.number)) {
+            let (is_there, unclaimed) = match batch.claim.as_ref() {
+                Some(claim) if self.ahead => (true, Some(Arc::clone(claim))),
+                Some(claim) if matches!(taking, Taking::Behind) => {
+                    (claim.hand(place.number, false), Some(Arc::clone(claim)))
+                }
+                Some(claim) => (claim.take(place.number), None),
+                None => (true, None),
+            };
+            if !is_there {
                 // The program took nothing for so long that it was given back.
                 self.inbox.give_up(1);
                 continue;
@@ -411,7 +429,7 @@ impl Subscription {
 
     fn made(&self, event: Bytes, place: Place, unclaimed: Option<Arc<Claim>>) -> Result<Delivery> {
         let delivery = match Delivery::new(event, &self.inbox, place) {
-            Ok(delivery) => delivery.unclaimed(unclaimed),
+            Ok(delivery) => delivery.unclaimed(unclaimed, !self.ahead),
             Err(error) => {
                 // The program is handed the error.
                 if let Some(claim) = unclaimed {
@@ -434,7 +452,7 @@ impl Stream for Subscription {
     type Item = Result<Delivery>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.poll_delivery(cx)
+        self.poll_delivery(cx, Taking::One)
     }
 }
 

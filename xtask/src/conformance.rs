@@ -11,7 +11,7 @@ const OTHERS: [&str; 7] = ["tcps", "grpc", "grpcs", "ws", "wss", "http", "https"
 
 /// What is run when nothing else is asked for: the cases with every testee, over TCP and one other transport or `all`; the cases with
 /// a wrong expectation each, and every planted defect with the cases that must catch it, both with the client of this workspace. Other
-/// languages have the same core: they play with one store, but for `all`.
+/// languages have the same core: they play with one store, and interpreters that start slowly are started once, but for `all`.
 pub(crate) fn runs(commit: &str, all: bool, testees: &[&'static str]) -> Vec<Vec<&'static str>> {
     let over = if all { vec!["--transport", "all"] } else { vec!["--transport", "tcp", "--transport", other(commit)] };
     let mut runs = Vec::new();
@@ -21,7 +21,7 @@ pub(crate) fn runs(commit: &str, all: bool, testees: &[&'static str]) -> Vec<Vec
         runs.push([over.clone(), vec!["--testee", "rust"]].concat());
         if !testees.is_empty() {
             let others = testees.iter().flat_map(|name| ["--testee", *name]).collect();
-            runs.push([over, vec!["--one-store"], others].concat());
+            runs.push([over, vec!["--one-store", "--quickly"], others].concat());
         }
     }
     runs.extend([vec!["--spoil"], vec!["--planted"]]);
@@ -120,9 +120,11 @@ mod tests {
     #[test]
     fn a_commit_plays_tcp_and_one_other_transport_and_all_plays_every_one() {
         let played = |all| runs("00000001", all, &["c"]).iter().map(|words| words.join(" ")).collect::<Vec<_>>();
-        assert_eq!(played(false)[0], "--transport tcp --transport grpc --testee rust");
-        assert_eq!(played(false)[1], "--transport tcp --transport grpc --one-store --testee c");
-        assert_eq!(played(true)[0], "--transport all --testee rust --testee c");
+        let first = |all, number| played(all).into_iter().nth(number);
+        let wanted = |text: &str| Some(text.to_owned());
+        assert_eq!(first(false, 0), wanted("--transport tcp --transport grpc --testee rust"));
+        assert_eq!(first(false, 1), wanted("--transport tcp --transport grpc --one-store --quickly --testee c"));
+        assert_eq!(first(true, 0), wanted("--transport all --testee rust --testee c"));
         let seen: Vec<_> = (0..7).map(|n| other(&format!("{n:08x}"))).collect();
         assert_eq!(seen, OTHERS);
         assert_eq!(other("unknown"), "tcps");

@@ -45,22 +45,22 @@ impl Workspace {
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(arguments);
-        // What cargo tells this program of itself: build scripts that look at it would run anew, and all behind them be built again.
-        for (name, _) in std::env::vars_os() {
-            if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
-                command.env_remove(name);
-            }
-        }
         if std::env::var_os("CI").is_some() {
             command.env("CARGO_INCREMENTAL", "0");
         }
         command
     }
 
-    /// A command in the root that reads nothing.
+    /// A command in the root that reads nothing, and knows nothing of what cargo tells this program of itself: build scripts that look at it
+    /// would run anew, and all behind them be built again, also where it is the command that starts cargo.
     pub(crate) fn program(&self, name: &(impl AsRef<std::ffi::OsStr> + ?Sized)) -> Command {
         let mut command = Command::new(name);
         command.current_dir(&self.root).stdin(std::process::Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

@@ -7,6 +7,8 @@
  * - Texts that are passed end with a zero and are UTF-8; they and data are read before the function returns.
  * - Functions named mw_..._start that take a queue begin a call: exactly one completion of it comes to the queue, unless the function itself fails.
  * - Any thread may call any function. No thread of the library calls the program.
+ * - Functions of the program that the library calls (handlers, hooks, callbacks of mw_dispatch and mw_logs_dispatch, and their `drop`) return to
+ *   it: no C++ exception and no longjmp may leave them. An exception that does ends the process. In C++ make them noexcept, and catch inside.
  * - Durations in options are as "500ms", "30s", "10m"; docs/options.md has all options.
  */
 
@@ -178,13 +180,14 @@ typedef enum mw_data_kind {
   MW_BYTES = 1,
   // Text of UTF-8; "text/plain" likewise.
   MW_TEXT_DATA = 2,
-  // JSON of UTF-8; "application/json" likewise.
+  // JSON of UTF-8; "application/json" likewise. What is no JSON is MW_INVALID, with its line and column.
   MW_JSON = 3,
   // A protobuf message, of events that are received.
   MW_PROTO = 4,
   // A whole event, to publish without mw_publish_opts: its length (4 bytes, lowest first, as all numbers); how many attributes it has
   // (4), and of each one of mw_attribute_kind (4; 5 is text of an extension), its name, and its value: 8 bytes, or bytes behind their
-  // length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that.
+  // length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that; JSON there is not
+  // looked at.
   MW_PACKED = 5,
 } mw_data_kind;
 
@@ -388,7 +391,7 @@ typedef struct mw_message {
   int64_t expires_at_ms;
   // Of a request: how long its requester still waits, in milliseconds.
   int64_t remaining_ms;
-  // Of work for a handler: its number, for mw_work_lost.
+  // Of work for a handler: its number, which `lost` of mw_work names.
   uint64_t number;
 } mw_message;
 
@@ -396,7 +399,8 @@ typedef struct mw_message {
 typedef struct mw_handler {
   // What the functions get first.
   void *ctx;
-  // Handles an event, which it reads with mw_job_read. 0 acks it, something else nacks it; it may say more with mw_job_end instead.
+  // Handles an event, which it reads with mw_job_read. 0 acks it, something else nacks it; it may say more with mw_job_end instead. One
+  // that takes long asks mw_job_lost now and then.
   int (*call)(void *ctx, struct mw_job *job);
   // Is called exactly once, when the handler is not needed any more; may be NULL.
   void (*drop)(void *ctx);
@@ -429,6 +433,14 @@ typedef struct mw_hooks {
   void (*drop)(void *ctx);
 } mw_hooks;
 
+// What a record is about, such as a topic.
+typedef struct mw_log_field {
+  // What it is called.
+  const char *name;
+  // What it is.
+  const char *value;
+} mw_log_field;
+
 // One thing that was logged. Its texts live until the function that gets it returns.
 typedef struct mw_record {
   // One of mw_level.
@@ -439,7 +451,22 @@ typedef struct mw_record {
   const char *target;
   // What happened, with " name=value" behind it for each field.
   const char *text;
+  // What happened alone.
+  const char *sentence;
+  // The fields.
+  const struct mw_log_field *fields;
+  // How many there are.
+  size_t field_count;
 } mw_record;
+
+// A buffer of the program's; `needed` gets how many bytes are to be written to it. Where that is more than `size`, the call is to be made again
+// with so much room.
+typedef struct mw_buffer {
+  // NULL where `size` is 0.
+  uint8_t *bytes;
+  size_t size;
+  size_t needed;
+} mw_buffer;
 
 // An event that was not published, and why.
 typedef struct mw_refusal {
@@ -765,6 +792,14 @@ void mw_delivery_free(struct mw_delivery *delivery);
 // and is to be given back.
 bool mw_claim(struct mw_delivery *delivery);
 
+// The program begins with deliveries that it took ahead, see mw_take_ahead, one after the other: `claimed` gets for each what mw_claim would
+// say. Gives how many are true. What is handed so, as by mw_next, keeps its lease as long as the program settles or extends something within
+// each ack wait; each has one of its own, of which at least seven eighths are left, from when the one before it is settled. A program that
+// does nothing for an ack wait loses all but the first, without a failure.
+size_t mw_claim_batch(struct mw_delivery *const *batch,
+                      size_t count,
+                      bool *claimed);
+
 // Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
 // took ahead and does not begin with. Those that were settled before fail the call with MW_INVALID; the
 // others are given back all the same.
@@ -779,7 +814,8 @@ struct mw_text *mw_draft_get(const struct mw_draft *draft, const char *name);
 int mw_draft_set(struct mw_draft *draft, const char *name, const char *value, struct mw_error **err);
 
 // Handles a topic's events with a function, on this thread, until mw_stop, or the client closes. One event at a time; for several
-// at once run several, or ask for the work yourself (mw_consumer_new). `options` as for mw_consumer_new, may be NULL.
+// at once call it on several threads, or ask for the work yourself (mw_consumer_new): handler_concurrency above 1 is MW_INVALID here.
+// `options` otherwise as for mw_consumer_new, may be NULL.
 int mw_consume(struct mw_client *mesh,
                const char *topic,
                const char *options,
@@ -787,7 +823,8 @@ int mw_consume(struct mw_client *mesh,
                struct mw_error **err);
 
 // Answers a topic's requests with a function, on this thread, until mw_stop, or the client closes. One request at a time; for several at
-// once run several, or ask for the work yourself (mw_responder_new). `options` as for mw_responder_new, may be NULL.
+// once call it on several threads, or ask for the work yourself (mw_responder_new): handler_concurrency above 1 is MW_INVALID here.
+// `options` otherwise as for mw_responder_new, may be NULL.
 int mw_serve(struct mw_client *mesh,
              const char *topic,
              const char *options,
@@ -804,10 +841,15 @@ int mw_set_hooks(struct mw_client *mesh,
                  const struct mw_hooks *hooks,
                  struct mw_error **err);
 
-// Keeps from now on what the library logs at one of mw_level and above, for mw_logs_dispatch: for the whole process, and once. At most
+// Keeps from now on what the library logs at one of mw_level and above, for mw_logs_dispatch: for the whole process, and once; mw_logs_level
+// changes the level. At most
 // 1,024 records wait; more push out the oldest.
 int mw_logs_keep(int level,
                  struct mw_error **err);
+
+// Keeps what the library logs from another level on, as often as you like: what is kept already stays. MW_INVALID before mw_logs_keep.
+int mw_logs_level(int level,
+                  struct mw_error **err);
 
 // Waits for records, for at most `timeout_ms` (MW_FOREVER: as long as it takes), and calls `call` for each on this thread. `dropped` (may be
 // NULL) gets how many were pushed out since the last time. MW_ENDED: no more are kept.
@@ -819,22 +861,21 @@ int mw_logs_dispatch(int64_t timeout_ms,
 // Keeps no more records: mw_logs_dispatch gives those that are there, and then MW_ENDED.
 void mw_logs_close(void);
 
-// Writes messages one behind the other into a buffer of so many bytes: of mw_delivery (`kind` MW_DELIVERIES), or of mw_job, mw_request
-// and mw_reply (any other kind). `needed` gets how many bytes they take; where that is more than `size`, call it again with so much room.
-//
-// Numbers have their lowest byte first. A message is: position, gap, stored_ms, expires_at_ms, remaining_ms, number (8 bytes each); attempt,
-// wants_stream, how many bytes the topic has, how many the event has, then where in the event's bytes each of id, source, type, key and data
-// begins and how many bytes it has (0 and 0: it has none), the kind of the data, and a zero (4 bytes each); the topic; the event, which
-// mw_event_attributes reads; and zeros up to the next multiple of 8.
+// Writes messages one behind the other, what is said of them into one buffer and their events into another: of mw_delivery (`kind`
+// MW_DELIVERIES), or of mw_job, mw_request and mw_reply (any other kind). What is said of a message is: position, gap, stored_ms,
+// expires_at_ms, remaining_ms, number (8 bytes each, the lowest first, as in all numbers); attempt, wants_stream, how many bytes the topic has,
+// how many the event has, then where in the event's bytes each of id, source, type, key and data begins and how many bytes it has (0 and 0: it
+// has none), the kind of the data, and a zero (4 bytes each); the topic; and zeros up to the next multiple of 8. mw_event_attributes reads what
+// else an event says.
 int mw_pack(int kind,
             const size_t *things,
             size_t count,
-            uint8_t *buffer,
-            size_t size,
-            size_t *needed,
+            struct mw_buffer *heads,
+            struct mw_buffer *events,
             struct mw_error **err);
 
-// Writes what an event says beside id, source and type into a buffer of so many bytes; `needed` is as with mw_pack, which gave the event.
+// Writes what an event says beside id, source and type into a buffer of so many bytes; `needed` gets how many bytes it takes. Where that is more
+// than `size`, call it again with so much room.
 //
 // How many attributes there are (4 bytes), and of each one of mw_attribute_kind (4), its name, and its canonical text, both behind their
 // length of 4 bytes; of MW_ATTRIBUTE_TIME in place of the text seconds since 1970 (8) and nanoseconds (4).
@@ -1107,7 +1148,8 @@ int mw_subscribe_start(struct mw_client *mesh,
                        struct mw_error **err);
 
 // Waits for deliveries, for at most `timeout_ms` (MW_FOREVER: as long as it takes), and puts up to `most` (4,096 at most) of them into
-// `batch`, their number into `n`: none came in time if it is 0. Each is settled by mw_ack, mw_nack or mw_reject, which free it. MW_ENDED:
+// `batch`, their number into `n`: none came in time if it is 0. Each is settled by mw_ack, mw_nack or mw_reject, which free it. What the
+// program has in hand keeps its lease as long as it settles or extends something within each ack wait, see mw_claim_batch. MW_ENDED:
 // the subscription is over.
 int mw_next(struct mw_subscription *sub,
             struct mw_delivery **batch,
@@ -1145,7 +1187,7 @@ void mw_leave(struct mw_subscription *sub);
 
 // For a program that takes more than it begins with at once, as a binding does: from here on deliveries that it gets of a subscription are
 // still looked after as if they waited in the library. Their leases are kept, and given back when the program does nothing for an ack wait.
-// It calls mw_claim when it begins with one.
+// It calls mw_claim when it begins with one, or mw_claim_batch with several.
 int mw_take_ahead(struct mw_subscription *sub);
 
 // Starts the program that the environment variable MESHWIRE_BIN names, else `meshwire` on the search path, on a free port with an empty
@@ -1242,6 +1284,13 @@ int mw_job_read(const struct mw_job *of, struct mw_message *message, struct mw_e
 // Reads a request into `message`, whose size is set. What it shows lives until the request has ended.
 int mw_request_read(const struct mw_request *of, struct mw_message *message, struct mw_error **err);
 
+// Whether an event is wanted no more by the handler that has it, as its lease is gone: the handler should stop, and what it still says is not
+// heard. From any thread; true of what is no mw_job, as one that has ended.
+bool mw_job_lost(const struct mw_job *of);
+
+// Whether a request is wanted no more, as its requester is gone or waits no longer; otherwise as mw_job_lost.
+bool mw_request_lost(const struct mw_request *of);
+
 // As mw_delivery_attribute, of a job.
 int64_t mw_job_attribute(const struct mw_job *of, const char *name, char *buffer, size_t size);
 
@@ -1295,7 +1344,7 @@ static inline mw_data mw_text_data(const char *text) {
   return data;
 }
 
-/** Data that is JSON, ended by a zero. */
+/** Data that is JSON, ended by a zero. It is checked when it is used: text that is no JSON is MW_INVALID, with its line and column. */
 static inline mw_data mw_json(const char *text) {
   mw_data data = mw_text_data(text);
   data.kind = MW_JSON;

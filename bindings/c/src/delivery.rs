@@ -343,6 +343,30 @@ pub extern "C" fn mw_claim(delivery: *mut mw_delivery) -> bool {
     quiet(false, || deliveries().with(delivery.addr(), "receive", |batch, at| (batch.claim(at), false)))
 }
 
+/// The program begins with deliveries that it took ahead, see mw_take_ahead, one after the other: `claimed` gets for each what mw_claim would
+/// say. Gives how many are true. What is handed so, as by mw_next, keeps its lease as long as the program settles or extends something within
+/// each ack wait; each has one of its own, of which at least seven eighths are left, from when the one before it is settled. A program that
+/// does nothing for an ack wait loses all but the first, without a failure.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn mw_claim_batch(batch: *const *mut mw_delivery, count: usize, claimed: *mut bool) -> usize {
+    quiet(0, || {
+        if count == 0 || batch.is_null() || claimed.is_null() {
+            return Ok(0);
+        }
+        // SAFETY: the program says that there are so many.
+        let numbers = (0..count).map(|at| unsafe { batch.add(at).read() }.addr());
+        let (mut at, mut of) = (0, 0);
+        deliveries().visit(numbers, "receive", |found| {
+            let is_claimed = found.and_then(|(batch, at)| batch.hand(at, of == 0)).unwrap_or(false);
+            // SAFETY: the program has places for as many.
+            unsafe { claimed.add(at).write(is_claimed) };
+            (at, of) = (at + 1, of + usize::from(is_claimed));
+            false
+        });
+        Ok(of)
+    })
+}
+
 /// Gives deliveries back as if they had not been taken, and frees them: they come again at once, and have not failed. For what a program
 /// took ahead and does not begin with. Those that were settled before fail the call with MW_INVALID; the
 /// others are given back all the same.

@@ -23,13 +23,14 @@ pub enum mw_data_kind {
     MW_BYTES = 1,
     /// Text of UTF-8; "text/plain" likewise.
     MW_TEXT_DATA = 2,
-    /// JSON of UTF-8; "application/json" likewise.
+    /// JSON of UTF-8; "application/json" likewise. What is no JSON is MW_INVALID, with its line and column.
     MW_JSON = 3,
     /// A protobuf message, of events that are received.
     MW_PROTO = 4,
     /// A whole event, to publish without mw_publish_opts: its length (4 bytes, lowest first, as all numbers); how many attributes it has
     /// (4), and of each one of mw_attribute_kind (4; 5 is text of an extension), its name, and its value: 8 bytes, or bytes behind their
-    /// length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that.
+    /// length, as names and all texts; deliver_at_ms, deliver_after_ms, expires_in_ms (8 each); the kind of its data (4), and that; JSON there is not
+    /// looked at.
     MW_PACKED = 5,
 }
 
@@ -190,19 +191,25 @@ pub(crate) fn span(name: &str, millis: i64) -> Result<Option<Duration>> {
 /// As [`draft`].
 unsafe fn with_data(draft: Draft, data: mw_data) -> Result<Draft> {
     // SAFETY: as this function's.
-    with_bytes(draft, data.kind, unsafe { bytes("publish", data.ptr, data.len) }?)
+    let of = unsafe { bytes("publish", data.ptr, data.len) }?;
+    if data.kind == mw_data_kind::MW_JSON as c_int {
+        draft.checked_json(words(of)?)
+    } else {
+        with_bytes(draft, data.kind, of)
+    }
+}
+
+fn words(of: &[u8]) -> Result<String> {
+    let text = std::str::from_utf8(of).map_err(|_| invalid("publish", "the data is not UTF-8: pass it as bytes"));
+    text.map(str::to_owned)
 }
 
 pub(crate) fn with_bytes(draft: Draft, kind: c_int, of: &[u8]) -> Result<Draft> {
-    let words = || {
-        let text = std::str::from_utf8(of).map_err(|_| invalid("publish", "the data is not UTF-8: pass it as bytes"));
-        text.map(str::to_owned)
-    };
     Ok(match kind {
         0 => draft,
         1 => draft.bytes(of.to_vec()),
-        2 => draft.words(words()?),
-        3 => draft.json(words()?),
+        2 => draft.words(words(of)?),
+        3 => draft.json(words(of)?),
         other => return Err(invalid("publish", format!("{other} is no mw_data_kind of data to publish"))),
     })
 }

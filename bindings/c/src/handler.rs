@@ -4,9 +4,9 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_int, c_void};
 use std::sync::PoisonError;
 
-use meshwire_embed::{Handled, Result};
+use meshwire_embed::{Handled, Options, Result};
 
-use crate::border::{done, invalid, mw_error, run};
+use crate::border::{done, invalid, mw_error, optional, run};
 use crate::client::{held, mw_client};
 use crate::hooks;
 use crate::message::Message;
@@ -20,7 +20,8 @@ use crate::work::{consumer, end, mw_job, mw_request, responder};
 pub struct mw_handler {
     /// What the functions get first.
     pub ctx: *mut c_void,
-    /// Handles an event, which it reads with mw_job_read. 0 acks it, something else nacks it; it may say more with mw_job_end instead.
+    /// Handles an event, which it reads with mw_job_read. 0 acks it, something else nacks it; it may say more with mw_job_end instead. One
+    /// that takes long asks mw_job_lost now and then.
     pub call: Option<unsafe extern "C" fn(ctx: *mut c_void, job: *mut mw_job) -> c_int>,
     /// Is called exactly once, when the handler is not needed any more; may be NULL.
     pub drop: Option<unsafe extern "C" fn(ctx: *mut c_void)>,
@@ -72,6 +73,27 @@ pub(crate) fn may_wait(operation: &'static str) -> Result<()> {
     Err(invalid(operation, text))
 }
 
+/// Refuses what the thread that calls a handler cannot do.
+///
+/// # Errors
+/// `INVALID`: more than one handler at once is wanted.
+///
+/// # Safety
+/// The text is the program's.
+unsafe fn one_at_once(operation: &'static str, (verb, from): (&str, &str), options: *const c_char) -> Result<()> {
+    // SAFETY: as this function's.
+    let options: Options = unsafe { optional(operation, "options", options) }?.unwrap_or_default().parse()?;
+    let handlers = options.handlers(operation)?;
+    if handlers <= 1 {
+        return Ok(());
+    }
+    let text = format!(
+        "option handler_concurrency is {handlers}, and {verb} handles one at a time, on the thread that calls it: call it on as many \
+         threads, or ask for the work with {from}"
+    );
+    Err(invalid(operation, text))
+}
+
 /// Calls `drop` of a handler, at its end.
 struct Context(*mut c_void, Option<unsafe extern "C" fn(*mut c_void)>);
 
@@ -85,7 +107,8 @@ impl Drop for Context {
 }
 
 /// Handles a topic's events with a function, on this thread, until mw_stop, or the client closes. One event at a time; for several
-/// at once run several, or ask for the work yourself (mw_consumer_new). `options` as for mw_consumer_new, may be NULL.
+/// at once call it on several threads, or ask for the work yourself (mw_consumer_new): handler_concurrency above 1 is MW_INVALID here.
+/// `options` otherwise as for mw_consumer_new, may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_consume(
     mesh: *mut mw_client,
@@ -97,6 +120,8 @@ pub unsafe extern "C" fn mw_consume(
     let _context = Context(handler.ctx, handler.drop);
     run("consume", err, || {
         let Some(call) = handler.call else { return Err(invalid("consume", "the handler has no function")) };
+        // SAFETY: a text of the program's.
+        unsafe { one_at_once("consume", ("mw_consume", "mw_consumer_new"), options) }?;
         // SAFETY: texts of the program's.
         let consumer = unsafe { consumer(mesh, topic, options) }?;
         while let Some(all) = pieces_of(consumer.next_batch(1, None)?) {
@@ -125,7 +150,8 @@ fn end_job(pointer: *mut mw_job, said: c_int) -> Result<()> {
 }
 
 /// Answers a topic's requests with a function, on this thread, until mw_stop, or the client closes. One request at a time; for several at
-/// once run several, or ask for the work yourself (mw_responder_new). `options` as for mw_responder_new, may be NULL.
+/// once call it on several threads, or ask for the work yourself (mw_responder_new): handler_concurrency above 1 is MW_INVALID here.
+/// `options` otherwise as for mw_responder_new, may be NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_serve(
     mesh: *mut mw_client,
@@ -137,6 +163,8 @@ pub unsafe extern "C" fn mw_serve(
     let _context = Context(handler.ctx, handler.drop);
     done("serve", err, || {
         let Some(call) = handler.call else { return Err(invalid("serve", "the handler has no function")) };
+        // SAFETY: a text of the program's.
+        unsafe { one_at_once("serve", ("mw_serve", "mw_responder_new"), options) }?;
         // SAFETY: texts of the program's.
         let responder = unsafe { responder(mesh, topic, options) }?;
         while let Some(all) = pieces_of(responder.next_batch(1, None)?) {

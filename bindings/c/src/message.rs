@@ -51,7 +51,7 @@ pub struct mw_message {
     pub expires_at_ms: i64,
     /// Of a request: how long its requester still waits, in milliseconds.
     pub remaining_ms: i64,
-    /// Of work for a handler: its number, for mw_work_lost.
+    /// Of work for a handler: its number, which `lost` of mw_work names.
     pub number: u64,
 }
 

@@ -78,7 +78,8 @@ pub unsafe extern "C" fn mw_subscribe_start(
 }
 
 /// Waits for deliveries, for at most `timeout_ms` (MW_FOREVER: as long as it takes), and puts up to `most` (4,096 at most) of them into
-/// `batch`, their number into `n`: none came in time if it is 0. Each is settled by mw_ack, mw_nack or mw_reject, which free it. MW_ENDED:
+/// `batch`, their number into `n`: none came in time if it is 0. Each is settled by mw_ack, mw_nack or mw_reject, which free it. What the
+/// program has in hand keeps its lease as long as it settles or extends something within each ack wait, see mw_claim_batch. MW_ENDED:
 /// the subscription is over.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_next(
@@ -171,7 +172,7 @@ pub extern "C" fn mw_leave(sub: *mut mw_subscription) {
 
 /// For a program that takes more than it begins with at once, as a binding does: from here on deliveries that it gets of a subscription are
 /// still looked after as if they waited in the library. Their leases are kept, and given back when the program does nothing for an ack wait.
-/// It calls mw_claim when it begins with one.
+/// It calls mw_claim when it begins with one, or mw_claim_batch with several.
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_take_ahead(sub: *mut mw_subscription) -> c_int {
     done("receive", std::ptr::null_mut(), || subscription("receive", sub)?.take_ahead())

@@ -343,6 +343,19 @@ pub unsafe extern "C" fn mw_request_read(
     done("read", err, || unsafe { read(of.cast(), message, inquiry) })
 }
 
+/// Whether an event is wanted no more by the handler that has it, as its lease is gone: the handler should stop, and what it still says is not
+/// heard. From any thread; true of what is no mw_job, as one that has ended.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_job_lost(of: *const mw_job) -> bool {
+    quiet(true, || look!(of, "consume", "mw_job", Value::Job(job) => job.is_lost()))
+}
+
+/// Whether a request is wanted no more, as its requester is gone or waits no longer; otherwise as mw_job_lost.
+#[unsafe(no_mangle)]
+pub extern "C" fn mw_request_lost(of: *const mw_request) -> bool {
+    quiet(true, || look!(of, "serve", "mw_request", Value::Inquiry(inquiry) => inquiry.is_lost()))
+}
+
 /// As mw_delivery_attribute, of a job.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_job_attribute(

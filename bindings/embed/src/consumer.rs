@@ -160,6 +160,12 @@ impl Job {
         self.expires_at
     }
 
+    /// Whether it was [lost](crate::Work::Lost), for a handler that looks now and then. A child of `fork` has lost all of its parent's.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.end.get("consume").map_or(true, oneshot::Sender::is_closed)
+    }
+
     /// The handler has ended. Not heard if the work was [lost](crate::Work::Lost).
     ///
     /// # Errors

@@ -78,6 +78,18 @@ impl Delivery {
         Ok(self.delivery.get_mut("receive")?.claim())
     }
 
+    /// The program is handed one that was taken [ahead](crate::Fetched::ahead) in a batch, in order. As [`Delivery::claim`]; but what a program
+    /// has in hand keeps its lease as long as it settles or extends something within each ack wait: each has one of its own, of which at
+    /// least seven eighths are left, from when the one before it in the batch was settled. A program that does nothing for an ack wait is
+    /// stuck, and what it has in hand behind the first is given back, without a failure. Whoever settles the last one first has begun with
+    /// all of them.
+    ///
+    /// # Errors
+    /// As [`Delivery::get`].
+    pub fn hand(&mut self, is_first: bool) -> Result<bool> {
+        Ok(self.delivery.get_mut("receive")?.hand(is_first))
+    }
+
     /// The program was handed it, and lets go of it without a word.
     ///
     /// # Errors

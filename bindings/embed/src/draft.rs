@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use meshwire::{AttributeValue, Bytes, Error, ErrorKind, Event, Result, TimedEvent, UnixMillis};
+use meshwire_proto::codec::json;
+use serde::de::IgnoredAny;
 
 /// An event to publish, attribute by attribute. What is absent of `id`, `source`, `type` and `time` is filled in when it is published;
 /// names and values are checked there too.
@@ -148,6 +150,19 @@ impl Draft {
         Self { event: self.event.text_data(data), content_type: Some("application/json"), ..self }
     }
 
+    /// The same of JSON that a program has written, which may have written something else.
+    ///
+    /// # Errors
+    /// `INVALID`: what is wrong with it, and at which line and column.
+    pub fn checked_json(self, data: impl Into<String>) -> Result<Self> {
+        let data = data.into();
+        serde_json::from_str::<IgnoredAny>(&data).map_err(|error| {
+            let text = format!("the data is no JSON: {}; pass what is none as text or bytes", json::told(&error));
+            Error::of_host(ErrorKind::Invalid, "event", text)
+        })?;
+        Ok(self.json(data))
+    }
+
     /// As [`TimedEvent::deliver_at`], in milliseconds since 1970.
     ///
     /// # Errors
@@ -242,6 +257,29 @@ mod tests {
             assert!(said.contains(r#""datacontenttype":"text/csv""#), "{said}");
         }
         assert!(!shown(draft()).contains("datacontenttype"));
+    }
+
+    #[test]
+    fn what_is_said_to_be_json_and_is_not_is_refused_with_its_place() {
+        for fine in ["1", " {\"a\":[1,2.5e3,null]} ", "\"\\u00e9\""] {
+            assert!(
+                shown(Draft::new().checked_json(fine).unwrap()).contains(r#""datacontenttype":"application/json""#)
+            );
+        }
+        for (text, said) in [
+            ("", "the data is no JSON: it is empty; pass what is none as text or bytes"),
+            (
+                "[1,\n]",
+                "the data is no JSON: there is no value where one must be at line 2 column 1; pass what is none as text or bytes",
+            ),
+            (
+                "1 2",
+                "the data is no JSON: something follows behind the end at line 1 column 3; pass what is none as text or bytes",
+            ),
+        ] {
+            let error = Draft::new().checked_json(text).unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Invalid, said));
+        }
     }
 
     #[test]

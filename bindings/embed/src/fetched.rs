@@ -40,18 +40,18 @@ impl Fetched {
         while handed.len() < most
             && let Some(mut delivery) = all.next()
         {
-            if delivery.claim() {
+            if delivery.hand(handed.is_empty()) {
                 handed.push(delivery);
             } else {
                 delivery.forget();
             }
         }
-        // What is beyond is given back.
+        // What is beyond is given back, and claims what is handed by that.
         drop(all);
         Ok(handed)
     }
 
-    /// Hands up to `most` of them to the program; the rest comes again at once. Those whose lease is known to be gone, as after a
+    /// Hands up to `most` of them to the program, as a batch ([`Delivery::hand`]); the rest comes again at once. Those whose lease is known to be gone, as after a
     /// reconnect, are left out: they come again anyhow.
     ///
     /// # Errors

@@ -91,6 +91,15 @@ impl InHand {
         Ok(place.and_then(Option::as_mut).ok_or_else(|| gone("receive"))?.claim())
     }
 
+    /// The program is handed one in a batch, as [`Delivery::hand`].
+    ///
+    /// # Errors
+    /// As [`InHand::get`].
+    pub fn hand(&mut self, at: usize, is_first: bool) -> Result<bool> {
+        let place = self.deliveries.get_mut("receive")?.get_mut(at);
+        Ok(place.and_then(Option::as_mut).ok_or_else(|| gone("receive"))?.hand(is_first))
+    }
+
     fn take_out(&mut self, at: usize, operation: &'static str) -> Result<meshwire::Delivery> {
         let place = self.deliveries.get_mut(operation)?.get_mut(at);
         let taken = place.and_then(Option::take).ok_or_else(|| gone(operation))?;

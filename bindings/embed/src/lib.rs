@@ -64,7 +64,7 @@ pub use held::Held;
 pub use in_hand::{InHand, Together};
 #[cfg(unix)]
 pub use logs::logs_descriptor;
-pub use logs::{Level, Record, close_logs, keep_logs, take_logs};
+pub use logs::{Level, Record, close_logs, keep_logs, keep_logs_from, take_logs};
 pub use meshwire::Delivery as Received;
 pub use meshwire::testing;
 pub use meshwire::{

@@ -47,8 +47,20 @@ pub struct Record {
     pub time: SystemTime,
     /// The part of the client, as `meshwire::driver`.
     pub target: String,
-    /// The sentence, with ` name=value` behind it for each field. At most 4 KiB.
+    /// The sentence, with ` name=value` behind it for each field; in double quotes where a value has blanks. At most 4 KiB.
     pub text: String,
+    /// How much of it is the sentence.
+    sentence: usize,
+    /// What it is about, by name, for a host whose logs have fields of their own.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Record {
+    /// The sentence alone.
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.text.get(..self.sentence).unwrap_or(&self.text)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +75,11 @@ struct Kept {
 }
 
 impl Kept {
+    fn keep_from(&mut self, least: Level) {
+        self.least = Some(least);
+        LEAST.store(least as u8, Ordering::Relaxed);
+    }
+
     /// What an event loop sees of it.
     fn ring(&mut self) {
         #[cfg(unix)]
@@ -105,7 +122,7 @@ impl Logs {
     }
 }
 
-/// The lowest level that anybody in this process has asked for: what is below it costs a look at this.
+/// The level that this process keeps logs from: what is below it costs a look at this.
 static LEAST: AtomicU8 = AtomicU8::new(u8::MAX);
 
 /// Keeps from now on what the client logs at this level and above, for [`take_logs`]; for the whole process, and once. A child of `fork`
@@ -121,8 +138,21 @@ pub fn keep_logs(least: Level) -> Result<()> {
         let text = "the logs of this process go somewhere already: they can be directed once";
         return Err(Error::of_host(ErrorKind::AlreadyExists, "logs", text));
     }
-    kept.least = Some(least);
-    LEAST.fetch_min(least as u8, Ordering::Relaxed);
+    kept.keep_from(least);
+    Ok(())
+}
+
+/// Keeps it from another level on, in place of that of [`keep_logs`].
+///
+/// # Errors
+/// `INVALID`: no logs are kept.
+pub fn keep_logs_from(least: Level) -> Result<()> {
+    let mut kept = logs().kept();
+    if kept.least.is_none() {
+        let text = "no logs are kept in this process: say first that they are to be";
+        return Err(Error::of_host(ErrorKind::Invalid, "logs", text));
+    }
+    kept.keep_from(least);
     Ok(())
 }
 
@@ -211,11 +241,19 @@ impl Subscriber for Keeper {
         let mut line = Line::default();
         event.record(&mut line);
         let Line { mut text, fields } = line;
-        text.push_str(&fields);
+        let sentence = text.len();
+        for (name, value) in &fields {
+            // Writing to a string does not fail.
+            let _ = if value.is_empty() || value.contains(|letter: char| letter.is_whitespace() || letter == '"') {
+                write!(text, " {name}={value:?}")
+            } else {
+                write!(text, " {name}={value}")
+            };
+        }
         text.truncate(text.floor_char_boundary(TEXT_BYTES));
         let metadata = event.metadata();
         let (level, target) = (metadata.level().into(), metadata.target().to_owned());
-        logs().push(Record { level, time: SystemTime::now(), target, text });
+        logs().push(Record { level, time: SystemTime::now(), target, text, sentence, fields });
     }
 
     // There are no spans.
@@ -232,16 +270,20 @@ impl Subscriber for Keeper {
 #[derive(Default)]
 struct Line {
     text: String,
-    fields: String,
+    fields: Vec<(&'static str, String)>,
 }
 
 impl Line {
     fn field(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        // Writing to a string does not fail.
-        let _ = match field.name() {
-            "message" => self.text.write_fmt(value),
-            name => write!(self.fields, " {name}={value}"),
-        };
+        match field.name() {
+            // Writing to a string does not fail.
+            "message" => drop(self.text.write_fmt(value)),
+            name => {
+                let mut value = value.to_string();
+                value.truncate(value.floor_char_boundary(TEXT_BYTES));
+                self.fields.push((name, value));
+            }
+        }
     }
 }
 

@@ -88,6 +88,16 @@ impl Options {
     }
 }
 
+impl Options {
+    /// How many handlers may run at once, for a host that runs one alone.
+    ///
+    /// # Errors
+    /// `INVALID`: that is no number.
+    pub fn handlers(&self, operation: &'static str) -> Result<u64> {
+        Reader { said: &self.0, operation }.handlers()
+    }
+}
+
 impl FromStr for Options {
     type Err = Error;
 
@@ -166,6 +176,11 @@ impl<'a> Reader<'a> {
             "false" => Ok(false),
             other => Err(format!("{other:?} is neither true nor false")),
         })
+    }
+
+    /// How many handlers may run at once.
+    fn handlers(&self) -> Result<u64> {
+        Ok(self.count("handler_concurrency")?.unwrap_or(options::HANDLER_CONCURRENCY.default))
     }
 
     fn start(&self) -> Result<Option<Start>> {
@@ -286,7 +301,7 @@ impl Options {
         if let Some((events, bytes)) = said.prefetch()? {
             consume = consume.prefetch(events, bytes);
         }
-        let handlers = said.count("handler_concurrency")?.unwrap_or(options::HANDLER_CONCURRENCY.default);
+        let handlers = said.handlers()?;
         Ok((consume.concurrency(handlers), handlers))
     }
 
@@ -303,7 +318,7 @@ impl Options {
         if let Some((events, bytes)) = said.prefetch()? {
             serve = serve.prefetch(events, bytes);
         }
-        let handlers = said.count("handler_concurrency")?.unwrap_or(options::HANDLER_CONCURRENCY.default);
+        let handlers = said.handlers()?;
         Ok((serve.concurrency(handlers), handlers))
     }
 }

@@ -26,11 +26,15 @@ impl<T> Parted<T> {
         Self(Handles::narrow(depth, PART_AT))
     }
 
-    /// Keeps a value of so many parts, [`Parted::PARTS`] at most, and calls `each` with their numbers, in order.
+    /// Keeps a value of so many parts, [`Parted::PARTS`] at most, and calls `each` with their numbers, in order. One without parts is dropped:
+    /// nothing could end it.
     ///
     /// # Errors
     /// As [`Handles::insert`].
     pub fn insert(&self, value: T, parts: usize, each: impl FnMut(usize)) -> Result<()> {
+        if parts == 0 {
+            return Ok(());
+        }
         let mut number = 0;
         self.0.insert([value], |made| number = made)?;
         (0..parts.min(Self::PARTS)).map(|part| number | part << PART_AT).for_each(each);
@@ -85,7 +89,7 @@ impl<T> Parted<T> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+    #![allow(clippy::unwrap_used, clippy::unreachable, reason = "tests fail by panicking")]
     use meshwire::ErrorKind;
 
     use super::*;
@@ -112,6 +116,14 @@ mod tests {
         assert_eq!(table.with(two, "read", |value, part| (Ok((*value, part)), true)).unwrap(), ("two", 1));
         assert!(table.with(two, "read", |_, _| (Ok(()), false)).is_err());
         assert!(table.with(0, "read", |_, _| (Ok(()), false)).is_err());
+    }
+
+    #[test]
+    fn a_value_without_parts_is_not_kept() {
+        let table = Parted::new(0);
+        let value = std::sync::Arc::new(());
+        table.insert(std::sync::Arc::clone(&value), 0, |_| unreachable!()).unwrap();
+        assert_eq!(std::sync::Arc::strong_count(&value), 1);
     }
 
     #[test]

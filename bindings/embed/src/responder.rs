@@ -136,6 +136,12 @@ impl Inquiry {
         self.wants_stream
     }
 
+    /// Whether it was [lost](crate::Work::Lost), as [`Job::is_lost`](crate::Job::is_lost).
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.say.get("serve").map_or(true, mpsc::UnboundedSender::is_closed)
+    }
+
     /// Begins to send a reply: comes to [`Outcome::Done`] when the requester has taken it.
     ///
     /// # Errors

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -61,6 +63,52 @@ func TestAHandlersReturnSettlesAndConsumeEndsWithItsContext(t *testing.T) {
 	if info := must[meshwire.GroupInfo](t)(other.Groups(to).Get(ctx, "g")); info.SettledThrough.Number() != 6 || letters != 1 {
 		t.Errorf("%+v, %d", info, letters)
 	}
+}
+
+func TestAHandlerThatEndsItsGoroutineHasFailedAndOthersGoOn(t *testing.T) {
+	said := &lines{}
+	logger := slog.New(slog.NewTextHandler(said, nil))
+	ctx, mesh, to := patience(t), connect(t, meshwire.WithLogger(logger)), topic(t)
+	publish(t, mesh, to, 3)
+	consuming, stop := context.WithCancel(ctx)
+	var done atomic.Int32
+	fine(t, mesh.Consume(consuming, to, func(ctx context.Context, d *meshwire.Delivery) error {
+		if d.Attempt == 1 {
+			// As t.FailNow, t.Fatal and t.Skip do.
+			runtime.Goexit()
+		}
+		if done.Add(1) == 3 {
+			stop()
+		}
+		return nil
+	}, meshwire.Group("g"), meshwire.Backoff(0, 0)))
+	if !strings.Contains(said.String(), "the handler ended its goroutine") {
+		t.Error(said)
+	}
+	serving, end := context.WithCancel(ctx)
+	served := make(chan error, 2)
+	go func() {
+		served <- mesh.Serve(serving, to, func(context.Context, *meshwire.Request) (any, error) { runtime.Goexit(); return nil, nil })
+	}()
+	go func() {
+		served <- mesh.ServeStream(serving, to+"-many", func(context.Context, *meshwire.Request, *meshwire.ReplySender) error {
+			runtime.Goexit()
+			return nil
+		})
+	}()
+	for _, topic := range []string{to, to + "-many"} {
+		err := error(meshwire.ErrNoResponders)
+		for errors.Is(err, meshwire.ErrNoResponders) {
+			_, err = mesh.Request(ctx, topic, "x")
+		}
+		if !errors.Is(err, meshwire.ErrResponderFailed) || !strings.Contains(err.Error(), "ended its goroutine") {
+			t.Error(err)
+		}
+	}
+	end()
+	fine(t, <-served)
+	fine(t, <-served)
+	fine(t, mesh.Close())
 }
 
 func TestHandlersRunAtOnceAndThoseOfOneKeyOneAfterTheOther(t *testing.T) {

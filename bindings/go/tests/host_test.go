@@ -154,6 +154,48 @@ func TestWhatTheLibraryLogsGoesToTheLogger(t *testing.T) {
 	}
 }
 
+func TestEachLoggerGetsWhatItsLevelSays(t *testing.T) {
+	logger := func(level slog.Leveler) (*lines, meshwire.ConnectOption) {
+		said := &lines{}
+		return said, meshwire.WithLogger(slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: level})))
+	}
+	has := func(said *lines, what string) {
+		t.Helper()
+		for wait := time.Now(); !strings.Contains(said.String(), what); {
+			if time.Since(wait) > 10*time.Second {
+				t.Fatalf("%s was not logged: %s", what, said)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	// Its first line says what a subscription without a group is.
+	says := func(mesh *meshwire.Client) {
+		fine(t, must[*meshwire.Subscription](t)(mesh.Subscribe(patience(t), topic(t))).Close())
+	}
+	coarse, first := logger(slog.LevelError)
+	connect(t, first)
+	curious, second := logger(slog.LevelInfo)
+	says(connect(t, second))
+	// What it is about has fields of its own.
+	has(curious, "level=INFO msg=\"subscribing without a group")
+	has(curious, "after a restart\" topic=")
+	// A level that changes while the program runs.
+	var level slog.LevelVar
+	level.Set(slog.LevelError)
+	late, third := logger(&level)
+	mesh := connect(t, third)
+	level.Set(slog.LevelDebug)
+	for wait := time.Now(); !strings.Contains(late.String(), "level=INFO"); {
+		if time.Since(wait) > 10*time.Second {
+			t.Fatalf("the new level does not hold: %s", late)
+		}
+		says(mesh)
+	}
+	if strings.Contains(coarse.String(), "level=INFO") {
+		t.Error(coarse)
+	}
+}
+
 func TestStateAndCountsAreThoseOfTheClient(t *testing.T) {
 	ctx, mesh, to := patience(t), connect(t, meshwire.ClientName("counting")), topic(t)
 	fine(t, mesh.Connected(ctx))
@@ -256,7 +298,17 @@ func TestEverythingIsAdministered(t *testing.T) {
 	if given := must[meshwire.Redriven](t)(letters.Redrive(ctx, numbers[0])); given.Count != 1 {
 		t.Errorf("%+v", given)
 	}
-	if purged := must[uint64](t)(letters.Purge(ctx)); purged == 0 {
+	// None are not all.
+	if given, err := letters.Redrive(ctx); !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), "RedriveAll") {
+		t.Error(given, err)
+	}
+	if purged, err := letters.Purge(ctx, []uint64{}...); !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), "PurgeAll") {
+		t.Error(purged, err)
+	}
+	if given := must[meshwire.Redriven](t)(letters.RedriveAll(ctx)); given.Count == 0 {
+		t.Errorf("%+v", given)
+	}
+	if purged := must[uint64](t)(letters.PurgeAll(ctx)); purged == 0 {
 		t.Error(purged)
 	}
 	fine(t, sub.Close())

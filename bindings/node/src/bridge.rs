@@ -156,6 +156,12 @@ impl Bridge {
         self.batches.claim(batch, index)
     }
 
+    /// The program is handed neighbours, to work on one after the other. Gives those that come again, and are gone.
+    #[napi]
+    pub fn claim_batch(&mut self, batch: u32, first: u32, count: u32) -> Vec<u32> {
+        self.batches.claim_batch(batch, first, count)
+    }
+
     /// Sends what clients still have, for so many milliseconds at most; for the end of the process.
     #[napi]
     pub fn linger(&mut self, millis: f64) -> napi::Result<()> {

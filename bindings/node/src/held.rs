@@ -149,6 +149,23 @@ impl Batches {
         claimed
     }
 
+    /// The program is handed neighbours. Gives those that come again, and are gone.
+    pub(crate) fn claim_batch(&mut self, batch: u32, first: u32, count: u32) -> Vec<u32> {
+        let (mut gone, mut is_first) = (Vec::new(), true);
+        for index in first..first.saturating_add(count) {
+            let handed = match self.place(batch, index, "receive") {
+                Ok(Some(Held::Delivery(delivery))) => delivery.hand(is_first).unwrap_or(false),
+                _ => false,
+            };
+            is_first &= !handed;
+            if !handed {
+                drop(self.take(batch, index, "receive"));
+                gone.push(index);
+            }
+        }
+        gone
+    }
+
     /// The program was handed a delivery, and all before it; whether that was right.
     pub(crate) fn claim_anyhow(&mut self, batch: u32, index: u32) -> bool {
         match self.place(batch, index, "receive") {

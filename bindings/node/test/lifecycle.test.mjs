@@ -161,7 +161,7 @@ test("a hook that gives a promise is refused, and one that throws ends nothing",
   await throws.consume("orders", { group: "g", signal: AbortSignal.timeout(10_000) }, () => void throws.close());
   await throws.close();
   assert.equal((await mesh.groups.get("orders", "g")).lag, 0);
-  assert.deepEqual(records.map(({ level, text }) => [level, text]), Array(3).fill(["error", "a hook failed error=mine hook=onSettle topic=orders"]));
+  assert.deepEqual(records.map(({ level, text }) => [level, text]), Array(3).fill(["error", 'a hook failed error="mine" hook=onSettle topic=orders']));
 });
 
 test("a hook that fails in a batch nacks its delivery, and is told behind those before it", async (t) => {

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use meshwire_embed::{
-    Consumer, Error, ErrorKind, Inquiry, Job, Operation, Outcome, Queue, Replies, Responder, Result, Subscription, Work,
+    Consumer, Delivery, Error, ErrorKind, Inquiry, Job, Operation, Outcome, Queue, Replies, Responder, Result,
+    Subscription, Work,
 };
 use pyo3::exceptions::{PyStopAsyncIteration, PyStopIteration};
 use pyo3::prelude::*;
@@ -66,7 +67,7 @@ impl Source {
 }
 
 enum Item {
-    Delivery(meshwire_embed::Delivery),
+    Delivery(Delivery),
     Reply(meshwire_embed::Reply),
     Job(Job),
     Request(Inquiry),
@@ -189,13 +190,14 @@ impl Stream {
         Ok(())
     }
 
-    /// The next that is here. Nothing of Python's is made under the borrow: other threads run meanwhile, the pump too.
-    fn take(&mut self) -> Result<Option<Item>> {
+    /// The next that is here, which the program begins with or has in a batch. Nothing of Python's is made under the borrow: other threads
+    /// run meanwhile, the pump too.
+    fn take(&mut self, hand: impl Fn(&mut Delivery) -> Result<bool>) -> Result<Option<Item>> {
         while let Some(item) = self.items.pop_front() {
             match item {
                 Item::Delivery(mut delivery) => {
                     // Else it comes again: handling this one would be once too often.
-                    if delivery.claim()? {
+                    if hand(&mut delivery)? {
                         return Ok(Some(Item::Delivery(delivery)));
                     }
                 }
@@ -217,7 +219,7 @@ impl Stream {
         let py = slf.py();
         let (item, topic, home) = {
             let mut this = slf.borrow_mut();
-            (this.take(), this.topic.clone_ref(py), this.home.clone())
+            (this.take(Delivery::claim), this.topic.clone_ref(py), this.home.clone())
         };
         item.raise(py)?.map(|item| item.made(py, &topic, &home)).transpose()
     }
@@ -320,7 +322,7 @@ impl Stream {
                 end = this.end();
             }
             while end.is_ok() && taken.len() < most {
-                match this.take() {
+                match this.take(|delivery| delivery.hand(taken.is_empty())) {
                     Ok(Some(item)) => taken.push(item),
                     Ok(None) => break,
                     Err(error) => end = Err(error),

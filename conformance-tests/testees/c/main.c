@@ -95,58 +95,9 @@ static void begun(call *of, int code, mw_error **err) {
   free(of);
 }
 
-static int64_t now_ms(void) {
-  struct timespec now;
-  return clock_gettime(CLOCK_REALTIME, &now), (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Where to start, as options and administration have it; NULL: the command does not say. */
-static const char *start_of(const cJSON *command) {
-  static char text[64];
-  const cJSON *start = cJSON_GetObjectItem(command, cJSON_HasObjectItem(command, "to") ? "to" : "start");
-  const place *mark = find(word(start, "mark"), true);
-  int64_t at = mark != NULL ? mark->mark_ms : now_ms() - (int64_t)number(start, "ago_ms", 0);
-  time_t seconds = (time_t)(at / 1000);
-  struct tm parts;
-  if (start == NULL || cJSON_IsString(start)) return cJSON_GetStringValue(start);
-  if (cJSON_HasObjectItem(start, "position")) {
-    sprintf(text, "%.0f", number(start, "position", 0));
-  } else {
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&seconds, &parts));
-    sprintf(text + strlen(text), ".%03dZ", (int)(at % 1000));
-  }
-  return text;
-}
-
-/* Adds a value as an option: those that end in `_ms` are durations. */
-static void option(char *to, const char *name, const cJSON *value, const char *unit) {
-  to += strlen(to);
-  if (cJSON_IsString(value)) sprintf(to, "%s=%s\n", name, value->valuestring);
-  if (cJSON_IsNumber(value)) sprintf(to, "%s=%.0f%s\n", name, value->valuedouble, unit);
-  if (cJSON_IsBool(value)) sprintf(to, "%s=%s\n", name, cJSON_IsTrue(value) ? "true" : "false");
-}
-
-/* The fields of a command that are options, and how those are named. */
-static void options(char *to, const cJSON *command) {
-  static const char *names[][3] = {
-      {"client_name", "name", ""}, {"timeout_ms", "connect_timeout", "ms"}, {"wait_ms", "connect_wait", "ms"},
-      {"window_events", "publish_window_events", ""}, {"tls_roots", "client_tls_roots", ""}, {"group", "group", ""},
-      {"member", "member", ""}, {"broadcast", "broadcast", ""}, {"concurrency", "handler_concurrency", ""},
-      {"ack_wait_ms", "ack_wait", "ms"}, {"max_failures", "max_failures", ""}, {"max_in_flight", "max_in_flight", ""},
-      {"max_rate", "max_rate", ""}, {"hold_after_dead_letter", "hold_after_dead_letter", ""}, {"strict_order", "strict_order", ""},
-      {"retry", "retry", ""}, {"credit", "reply_credit", ""}};
-  static const char *pairs[][4] = {{"reconnect_ms", "reconnect_min", "reconnect_max", "ms"},
-                                   {"prefetch", "prefetch_events", "prefetch_bytes", ""},
-                                   {"backoff_ms", "backoff_min", "backoff_max", "ms"}};
-  size_t i;
-  for (i = 0; i < sizeof names / sizeof *names; i++) option(to, names[i][1], cJSON_GetObjectItem(command, names[i][0]), names[i][2]);
-  for (i = 0; i < 3; i++) {
-    const cJSON *pair = cJSON_GetObjectItem(command, pairs[i][0]);
-    option(to, pairs[i][1], cJSON_GetArrayItem(pair, 0), pairs[i][3]);
-    option(to, pairs[i][2], cJSON_GetArrayItem(pair, 1), pairs[i][3]);
-  }
-  if (start_of(command) != NULL && cJSON_HasObjectItem(command, "start")) sprintf(to + strlen(to), "start=%s\n", start_of(command));
-  if (cJSON_HasObjectItem(command, "settings")) options(to, cJSON_GetObjectItem(command, "settings"));
+int64_t mark_ms(const char *name) {
+  const place *mark = find(name, true);
+  return mark != NULL ? mark->mark_ms : 0;
 }
 
 /* Keeps what came, and tells it. */

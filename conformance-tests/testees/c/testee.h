@@ -38,6 +38,13 @@ cJSON *text_of(const void *text, size_t length);
 void make(const cJSON *event, made *to);
 cJSON *shown(const thing *of, mw_message *message);
 cJSON *shown_error(const mw_error *err);
+/* options.c: fields of a command as options, and where to start as options and administration have it; NULL: the command does not say. */
+int64_t now_ms(void);
+const char *start_of(const cJSON *command);
+void option(char *to, const char *name, const cJSON *value, const char *unit);
+void options(char *to, const cJSON *command);
+/* main.c: when a mark was made, in milliseconds since 1970; 0: there is none of that name. */
+int64_t mark_ms(const char *name);
 /* admin.c: commands of administration, as the runner and as the library have them */
 const char *admin_command(const char *op);
 cJSON *admin_arguments(const char *op, const cJSON *command, const char *place);

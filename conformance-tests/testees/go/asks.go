@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 
 	meshwire "github.com/meshwire/meshwire-go"
@@ -141,18 +142,25 @@ func topics(mesh *meshwire.Client, c command) (any, error) {
 		topic, err := mesh.Topics().Delete(ctx, c.Topic, c.Force)
 		return object{"name": topic.Name}, err
 	}
+	return listed("topics", mesh.Topics().List(ctx), func(t meshwire.Topic) object {
+		one := object{"name": t.Name, "first": t.First.Number(), "next": t.Next.Number(), "delayed": t.Delayed, "overtaken": t.Overtaken}
+		if r := t.Requests; r != nil {
+			one["requests"] = object{"members": r.Members, "open": r.Open, "late_replies": r.LateReplies}
+		}
+		return one
+	})
+}
+
+// listed shows all of a list, under its name.
+func listed[T any](name string, all iter.Seq2[T, error], show func(T) object) (any, error) {
 	shown := []object{}
-	for topic, err := range mesh.Topics().List(ctx) {
+	for one, err := range all {
 		if err != nil {
 			return nil, err
 		}
-		one := object{"name": topic.Name, "first": topic.First.Number(), "next": topic.Next.Number(), "delayed": topic.Delayed, "overtaken": topic.Overtaken}
-		if r := topic.Requests; r != nil {
-			one["requests"] = object{"members": r.Members, "open": r.Open, "late_replies": r.LateReplies}
-		}
-		shown = append(shown, one)
+		shown = append(shown, show(one))
 	}
-	return object{"topics": shown}, nil
+	return object{name: shown}, nil
 }
 
 func showGroup(g meshwire.GroupInfo) object {
@@ -193,29 +201,27 @@ func groups(mesh *meshwire.Client, c command, name string) (any, error) {
 	case "delete_group":
 		info, err = of.Delete(ctx, name)
 	default:
-		shown := []object{}
-		for group, err := range of.List(ctx) {
-			if err != nil {
-				return nil, err
-			}
-			shown = append(shown, showGroup(group))
-		}
-		return object{"groups": shown}, nil
+		return listed("groups", of.List(ctx), showGroup)
 	}
 	return showGroup(info), err
 }
 
 func deadLetters(letters *meshwire.DeadLetters, c command) (any, error) {
+	redrive, purge := letters.Redrive, letters.Purge
+	if len(c.Numbers) == 0 {
+		redrive = func(ctx context.Context, _ ...uint64) (meshwire.Redriven, error) { return letters.RedriveAll(ctx) }
+		purge = func(ctx context.Context, _ ...uint64) (uint64, error) { return letters.PurgeAll(ctx) }
+	}
 	switch c.Op {
 	case "redrive":
-		done, err := letters.Redrive(ctx, c.Numbers...)
+		done, err := redrive(ctx, c.Numbers...)
 		shown := object{"count": done.Count}
 		if len(done.Left) > 0 {
 			shown["left"] = done.Left
 		}
 		return shown, err
 	case "purge":
-		count, err := letters.Purge(ctx, c.Numbers...)
+		count, err := purge(ctx, c.Numbers...)
 		return object{"count": count}, err
 	case "dead_letter":
 		number := uint64(0)
@@ -225,14 +231,7 @@ func deadLetters(letters *meshwire.DeadLetters, c command) (any, error) {
 		letter, err := letters.Get(ctx, number)
 		return showLetter(letter), err
 	}
-	shown := []object{}
-	for letter, err := range letters.List(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		shown = append(shown, showLetter(letter))
-	}
-	return object{"letters": shown}, nil
+	return listed("letters", letters.List(ctx), showLetter)
 }
 
 func showLetter(l meshwire.DeadLetter) object {

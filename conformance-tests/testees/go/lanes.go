@@ -13,6 +13,7 @@ type lane struct {
 	name    string
 	stop    context.CancelFunc
 	stopped chan struct{}
+	sub     *meshwire.Subscription
 	// left: its loop ends as one that is left.
 	left    bool
 	mu      sync.Mutex
@@ -37,6 +38,15 @@ func (l *lane) gate(more int) {
 	for range more {
 		l.gates <- struct{}{}
 	}
+}
+
+// batch takes several at once.
+func (l *lane) batch(most int) error {
+	batch, err := l.sub.NextBatch(ctx, most)
+	for _, d := range batch {
+		l.tell(d, func(n int) { l.held[n] = d })
+	}
+	return err
 }
 
 func (l *lane) end(err error) {
@@ -102,7 +112,9 @@ func subscribe(mesh *meshwire.Client, c command) (any, error) {
 		return nil, err
 	}
 	running, stop := context.WithCancel(ctx)
-	go newLane(c.As, c.Gate, stop).stream(running, sub)
+	l := newLane(c.As, c.Gate, stop)
+	l.sub = sub
+	go l.stream(running, sub)
 	return object{}, nil
 }
 

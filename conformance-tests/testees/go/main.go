@@ -123,7 +123,9 @@ func obey(c command) (any, error) {
 		return object{}, nil
 	case "gate":
 		l, err := lanes.get(c.On, false)
-		if err == nil {
+		if err == nil && c.Batch {
+			err = l.batch(c.Open)
+		} else if err == nil {
 			l.gate(c.Open)
 		}
 		return object{}, err

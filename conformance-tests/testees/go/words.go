@@ -39,6 +39,7 @@ type command struct {
 	Gate         *int             `json:"gate"`
 	Left         bool             `json:"left"`
 	Open         int              `json:"open"`
+	Batch        bool             `json:"batch"`
 	Settings     settings         `json:"settings"`
 	N            []int            `json:"n"`
 	Confirmed    bool             `json:"confirmed"`

@@ -94,6 +94,10 @@ class Deliveries {
   }
 
   async stream(subscription) {
+    this.batch = async (most) => {
+      for (const one of await subscription.batch(most)) this.message(one, one);
+      return {};
+    };
     this.stop = (left) => {
       this.stopped = true;
       this.open(0);
@@ -276,7 +280,7 @@ const ops = {
     consuming.then(() => deliveries.ended(), (error) => deliveries.ended(error));
     return {};
   },
-  gate: ({ on, open }) => (named(subscriptions, on).open(open), {}),
+  gate: ({ on, open, batch }) => (batch ? named(subscriptions, on).batch(open) : (named(subscriptions, on).open(open), {})),
   async unsubscribe({ on, left }) {
     await named(subscriptions, on).stop(left);
     subscriptions.delete(on);

@@ -36,14 +36,16 @@ class Deliveries:
         self.held: dict[int, Any] = {}
         self.numbers = itertools.count(1)
         self.task: asyncio.Task[None] | None = None
+        self.subscription: meshwire.Subscription | None = None
         self.left = False
 
-    def take(self, n: int) -> Any:
-        if n not in self.held:
-            raise Absent(f"delivery {n}")
-        return self.held.pop(n)
+    def came(self, delivery: meshwire.Delivery) -> None:
+        n = next(self.numbers)
+        say(words.message_told(self.name, n, delivery))
+        self.held[n] = delivery
 
     async def stream(self, subscription: meshwire.Subscription) -> None:
+        self.subscription = subscription
         try:
             while True:
                 await self.gate.acquire()
@@ -54,9 +56,7 @@ class Deliveries:
                 except meshwire.MeshwireError as error:
                     say({"ev": "error", "on": self.name, "err": words.error_told(error)})
                     continue
-                n = next(self.numbers)
-                say(words.message_told(self.name, n, delivery))
-                self.held[n] = delivery
+                self.came(delivery)
                 # Nobody but the table is to hold it.
                 del delivery
         finally:
@@ -126,11 +126,6 @@ class Serving:
             err = words.error_told(error)
         say({"ev": "end", "on": self.name, "err": err})
 
-    def handler(self, n: int) -> asyncio.Queue[Any]:
-        if n not in self.open:
-            raise Absent(f"request {n} is over")
-        return self.open[n]
-
 
 class Room:
     """Clients and subscriptions by the names that the runner gave them, and a method for each command."""
@@ -161,10 +156,10 @@ class Room:
         except Exception as error:
             say({"id": line["id"], "err": words.error_told(error)})
 
-    def find(self, table: Any, name: Any) -> Any:
+    def find(self, table: Any, name: Any, take: bool = False) -> Any:
         if name not in table:
             raise Absent(f"no {name!r}")
-        return table[name]
+        return table.pop(name) if take else table[name]
 
     def client(self, c: dict[str, Any]) -> meshwire.Mesh:
         found: meshwire.Mesh = self.find(self.clients, c["on"])
@@ -187,8 +182,7 @@ class Room:
         return words.receipt_told(await self.client(c).publish(c["topic"], words.event_of(c["event"], c)))
 
     async def do_publish_batch(self, c: dict[str, Any]) -> Any:
-        events = [words.event_of(spec) for spec in c["events"]]
-        receipts = await self.client(c).publish_batch(c["topic"], events)
+        receipts = await self.client(c).publish_batch(c["topic"], [words.event_of(spec) for spec in c["events"]])
         return {"receipts": [words.receipt_told(each) for each in receipts]}
 
     async def do_flush(self, c: dict[str, Any]) -> Any:
@@ -204,12 +198,16 @@ class Room:
         self.begin(deliveries.consume(self.client(c), c["topic"], words.subscribe_options(c, self.marks)))
 
     async def do_gate(self, c: dict[str, Any]) -> Any:
-        for _ in range(c["open"]):
-            self.find(self.subscriptions, c["on"]).gate.release()
+        deliveries: Deliveries = self.find(self.subscriptions, c["on"])
+        if c.get("batch") and deliveries.subscription is not None:
+            for delivery in await deliveries.subscription.next_batch(c["open"]):
+                deliveries.came(delivery)
+        else:
+            for _ in range(c["open"]):
+                deliveries.gate.release()
 
     async def do_unsubscribe(self, c: dict[str, Any]) -> Any:
-        deliveries: Deliveries = self.find(self.subscriptions, c["on"])
-        del self.subscriptions[c["on"]]
+        deliveries: Deliveries = self.find(self.subscriptions, c["on"], take=True)
         deliveries.left = c.get("left", False)
         deliveries.stop.set()
         if deliveries.task is not None:
@@ -218,7 +216,7 @@ class Room:
 
     async def settle(self, c: dict[str, Any], how: Any) -> None:
         deliveries: Deliveries = self.find(self.subscriptions, c["on"])
-        for n, held in [(n, deliveries.take(n)) for n in c["n"]]:
+        for n, held in [(n, self.find(deliveries.held, n, take=True)) for n in c["n"]]:
             if isinstance(held, asyncio.Future):
                 if not held.done():
                     how(held)
@@ -250,7 +248,7 @@ class Room:
 
     async def do_forget(self, c: dict[str, Any]) -> Any:
         for n in c["n"]:
-            self.find(self.subscriptions, c["on"]).take(n)
+            self.find(self.find(self.subscriptions, c["on"]).held, n, take=True)
 
     async def do_stats(self, c: dict[str, Any]) -> Any:
         return words.stats_told(self.client(c).stats())
@@ -278,14 +276,14 @@ class Room:
         self.find(self.servings, c["on"]).stop.set()
 
     async def do_reply(self, c: dict[str, Any]) -> Any:
-        for handler in [self.find(self.servings, c["on"]).handler(n) for n in c["n"]]:
+        for handler in [self.find(self.find(self.servings, c["on"]).open, n) for n in c["n"]]:
             answer = asyncio.get_running_loop().create_future()
             handler.put_nowait((words.event_of(c["event"]), answer))
             await answer
 
     async def do_end(self, c: dict[str, Any]) -> Any:
         for n in c["n"]:
-            self.find(self.servings, c["on"]).handler(n).put_nowait((c.get("reason"), None))
+            self.find(self.find(self.servings, c["on"]).open, n).put_nowait((c.get("reason"), None))
 
     async def do_request(self, c: dict[str, Any]) -> Any:
         options = words.request_options(c)
@@ -309,8 +307,7 @@ class Room:
             return {"end": True}
 
     async def do_cancel(self, c: dict[str, Any]) -> Any:
-        asked = self.find(self.asked, c["on"])
-        del self.asked[c["on"]]
+        asked = self.find(self.asked, c["on"], take=True)
         asked.cancel() if isinstance(asked, asyncio.Future) else asked.close()
 
     async def do_drain(self, c: dict[str, Any]) -> Any:

@@ -55,10 +55,11 @@ class Deliveries:
         self.numbers = itertools.count(1)
         self.subscription: sync.Subscription | None = None
 
-    def take(self, n: int) -> Any:
-        if n not in self.held:
-            raise Absent(f"delivery {n}")
-        return self.held.pop(n)
+    def came(self, delivery: sync.Delivery) -> None:
+        n = next(self.numbers)
+        told = words.message_told(self.name, n, delivery)
+        self.held[n] = delivery
+        say(told)
 
     def stream(self, subscription: sync.Subscription) -> None:
         while True:
@@ -72,12 +73,9 @@ class Deliveries:
             except meshwire.MeshwireError as error:
                 say({"ev": "error", "on": self.name, "err": words.error_told(error)})
                 continue
-            n = next(self.numbers)
-            told = words.message_told(self.name, n, delivery)
-            self.held[n] = delivery
+            self.came(delivery)
             # Nobody but the table is to hold it.
             del delivery
-            say(told)
 
     def handle(self, job: meshwire.Job) -> None:
         n, verdict = next(self.numbers), Told()
@@ -145,11 +143,6 @@ class Serving:
             err = words.error_told(error)
         say({"ev": "end", "on": self.name, "err": err})
 
-    def handler(self, n: int) -> queue.SimpleQueue[Any]:
-        if n not in self.open:
-            raise Absent(f"request {n} is over")
-        return self.open[n]
-
 
 class Room:
     """Clients and subscriptions by the names that the runner gave them, and a method for each command."""
@@ -175,10 +168,10 @@ class Room:
         except Exception as error:
             say({"id": line["id"], "err": words.error_told(error)})
 
-    def find(self, table: Any, name: Any) -> Any:
+    def find(self, table: Any, name: Any, take: bool = False) -> Any:
         if name not in table:
             raise Absent(f"no {name!r}")
-        return table[name]
+        return table.pop(name) if take else table[name]
 
     def client(self, c: dict[str, Any]) -> sync.Mesh:
         found: sync.Mesh = self.find(self.clients, c["on"])
@@ -218,11 +211,15 @@ class Room:
         self.begin(deliveries.consume, self.client(c), c["topic"], words.subscribe_options(c, self.marks))
 
     def do_gate(self, c: dict[str, Any]) -> Any:
-        self.find(self.subscriptions, c["on"]).gate.release(c["open"])
+        deliveries: Deliveries = self.find(self.subscriptions, c["on"])
+        if c.get("batch") and deliveries.subscription is not None:
+            for delivery in deliveries.subscription.next_batch(c["open"]):
+                deliveries.came(delivery)
+        else:
+            deliveries.gate.release(c["open"])
 
     def do_unsubscribe(self, c: dict[str, Any]) -> Any:
-        deliveries: Deliveries = self.find(self.subscriptions, c["on"])
-        del self.subscriptions[c["on"]]
+        deliveries: Deliveries = self.find(self.subscriptions, c["on"], take=True)
         deliveries.stop.set()
         deliveries.gate.release()
         if deliveries.subscription is not None:
@@ -233,7 +230,7 @@ class Room:
     def settle(self, c: dict[str, Any], handled: Any, settled: Any) -> None:
         deliveries: Deliveries = self.find(self.subscriptions, c["on"])
         form = "_confirmed" if c.get("confirmed") else ""
-        for held in [deliveries.take(n) for n in c["n"]]:
+        for held in [self.find(deliveries.held, n, take=True) for n in c["n"]]:
             handled(held) if isinstance(held, Told) else settled(held, form)
 
     def do_ack(self, c: dict[str, Any]) -> Any:
@@ -257,7 +254,7 @@ class Room:
 
     def do_forget(self, c: dict[str, Any]) -> Any:
         for n in c["n"]:
-            self.find(self.subscriptions, c["on"]).take(n)
+            self.find(self.find(self.subscriptions, c["on"]).held, n, take=True)
 
     def do_stats(self, c: dict[str, Any]) -> Any:
         return words.stats_told(self.client(c).stats())
@@ -285,14 +282,14 @@ class Room:
         self.find(self.servings, c["on"]).stop.set()
 
     def do_reply(self, c: dict[str, Any]) -> Any:
-        for handler in [self.find(self.servings, c["on"]).handler(n) for n in c["n"]]:
+        for handler in [self.find(self.find(self.servings, c["on"]).open, n) for n in c["n"]]:
             answer = Told()
             handler.put((words.event_of(c["event"]), answer))
             answer.wait()
 
     def do_end(self, c: dict[str, Any]) -> Any:
         for n in c["n"]:
-            self.find(self.servings, c["on"]).handler(n).put((c.get("reason"), None))
+            self.find(self.find(self.servings, c["on"]).open, n).put((c.get("reason"), None))
 
     def do_request(self, c: dict[str, Any]) -> Any:
         options = words.request_options(c)

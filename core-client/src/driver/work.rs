@@ -112,8 +112,8 @@ impl Driver {
                 let topic = inlet.inbox.topic.as_str();
                 tracing::warn!(
                     topic,
-                    "the program has taken no event for a whole ack wait: those that wait for it are given back, and no more are \
-                     asked for until it takes one"
+                    "the program has taken, settled and extended no event for a whole ack wait: those that wait for it are given back, \
+                     also in a batch that it has in hand, and no more are asked for until it takes one"
                 );
                 self.session.set_flowing(id, false);
             }

@@ -9,7 +9,7 @@ mod filing;
 mod room;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -153,6 +153,8 @@ pub(crate) struct Outbox {
     max_frame_bytes: AtomicU32,
     /// How far the gateway's wall clock is ahead of this machine's, in milliseconds.
     clock_ahead: AtomicI64,
+    /// Plain settles for ever of what had been given back.
+    pub(crate) leases_lost: AtomicU64,
     /// Wakes publishers when there is room again.
     pub(crate) room: Notify,
     pub(crate) state: watch::Sender<State>,
@@ -265,6 +267,7 @@ impl Outbox {
             request_limits,
             max_frame_bytes: AtomicU32::new(u32::MAX),
             clock_ahead: AtomicI64::new(0),
+            leases_lost: AtomicU64::new(0),
             room: Notify::new(),
             state: watch::Sender::new(State::Disconnected),
             has_file: AtomicBool::new(false),
@@ -442,7 +445,7 @@ impl Outbox {
             protocol_errors: session.protocol_errors,
             silences: session.silences,
             settles_dropped: session.settles_dropped,
-            leases_lost: session.leases_lost,
+            leases_lost: session.leases_lost + self.leases_lost.load(Ordering::Relaxed),
             requests: pending.requests.events,
             replies_dropped: session.replies_dropped,
             replies_late: session.replies_late,

@@ -36,7 +36,9 @@ impl Outbox {
                 "the offline buffer is full: {events} events or {bytes} bytes wait for a gateway (option offline_max_bytes)"
             )
         } else {
-            format!("{events} events or {bytes} bytes wait for their receipts (option publish_window)")
+            format!(
+                "{events} events or {bytes} bytes wait for their receipts (options publish_window_events and publish_window_bytes)"
+            )
         };
         Error::new(ErrorKind::BufferFull, "publish", message).with("topic", topic)
     }

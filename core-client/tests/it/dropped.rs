@@ -285,3 +285,17 @@ async fn a_client_that_drains_waits_for_nothing_that_its_program_was_not_handed(
     });
     ended.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_out_of_a_batch_has_failed_whether_it_had_its_turn_or_not() {
+    let (_mesh, mut orders, mut gateway, _listener) = handed(4).await;
+    let mut batch = vec![orders.try_next().await.unwrap().unwrap()];
+    while batch.len() < 3 {
+        batch.push(orders.next_now().unwrap().unwrap());
+    }
+    batch.remove(0).ack();
+    drop(batch);
+    drop(orders);
+    assert_eq!(said(&gateway.settle().await), [(1, 1, SettleKind::Ack, ""), (2, 2, SettleKind::Nack, DROPPED)]);
+    unsubscribes(&mut gateway).await;
+}

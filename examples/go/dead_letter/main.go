@@ -43,7 +43,7 @@ func main() {
 	for letter := range letters.List(ctx) {
 		fmt.Printf("dead letter %d: order %s, %d failures\n", letter.Number, letter.Attribute("id"), letter.Failures)
 	}
-	fmt.Println("given back:", try.To(letters.Redrive(ctx)).Count)
+	fmt.Println("given back:", try.To(letters.RedriveAll(ctx)).Count)
 	bill(ctx, mesh, 1, false)
-	fmt.Println("left:", try.To(letters.Redrive(ctx)).Count)
+	fmt.Println("left:", try.To(letters.RedriveAll(ctx)).Count)
 }

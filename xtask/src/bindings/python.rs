@@ -5,13 +5,18 @@ use std::process::Command;
 
 use anyhow::Context as _;
 
+use super::beside::{Part, beside};
 use super::{Binding, Quality, Shop, launcher};
 use crate::test::{Outcome, Skip};
 
 /// What packs the wheel, installed below the target directory.
 const MATURIN: &str = "maturin==1.16.0";
 
-/// What the suite runs with. All of it comes from the package index; none of it is needed by users.
+/// Where it has cargo build, below the target directory: it tells build scripts more of Python than others do, and what is built with and
+/// without would be built anew each time.
+const BUILT: &str = "wheel";
+
+/// What the suite runs with, installed below the target directory. All of it comes from the package index; none of it is needed by users.
 const TOOLS: [&str; 1] = ["pytest>=8,<10"];
 
 /// What more of it runs with, where that can be installed: a test that needs one says so.
@@ -31,7 +36,7 @@ impl Binding for Python {
     }
 
     fn crates(&self) -> &'static [&'static str] {
-        &["meshwire-python"]
+        &[]
     }
 
     fn needs(&self) -> &'static [&'static str] {
@@ -53,7 +58,7 @@ impl Binding for Python {
         let mut command = shop.workspace.program(&tools.join("bin/maturin"));
         command.args(["build", "--profile", shop.quality.profile(), "--strip", "--out"]).arg(shelf);
         command.arg("--manifest-path").arg(shop.workspace.root.join("bindings/python/Cargo.toml"));
-        command.env("CARGO_TARGET_DIR", &shop.workspace.target);
+        command.env("CARGO_TARGET_DIR", shop.workspace.target.join(BUILT));
         if shop.planted {
             command.args(["--features", "planted"]);
         }
@@ -70,42 +75,43 @@ impl Binding for Python {
         let (minor, python) = found.first().context("no python3.10 or later with venv")?;
         let python = environment(shop, *minor, python)?;
         let testees = shop.testee_sources(self.name());
-        let programs = [
-            (shop.player("python"), shop.player_source("py")),
-            (shop.testee("python"), testees.join("testee.py")),
-            (shop.testee("python-sync"), testees.join("testee_sync.py")),
-        ];
-        for (program, script) in programs {
-            launcher::write(&program, &[python.as_os_str(), script.as_os_str()])?;
+        launcher::write(&shop.player("python"), &[python.as_os_str(), shop.player_source("py").as_os_str()])?;
+        let many = testees.join("many.py");
+        for (name, script) in [("python", "testee.py"), ("python-sync", "testee_sync.py")] {
+            let script = testees.join(script);
+            launcher::write(&shop.testee(name), &[python.as_os_str(), many.as_os_str(), script.as_os_str()])?;
         }
         Ok(Outcome::default())
     }
 
     fn test(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
         let sources = shop.workspace.root.join("bindings/python");
-        let mut sum = Outcome::default();
+        let mut suites = Vec::new();
         for (place, (minor, python)) in interpreters(shop)?.into_iter().enumerate() {
-            // The first one was installed.
-            let python = if place == 0 { in_environment(shop, minor)? } else { environment(shop, minor, &python)? };
-            install(shop, &python, &TOOLS)?;
-            for tool in MORE {
-                let _ = install(shop, &python, &[tool]);
-            }
-            if place == 0 && shop.all {
-                let shelf = shop.dist.join(self.name());
-                sum.add(audited(shop, &python, &shelf)?);
-            }
-            let suite = shop.installed(self.name())?.join(format!("3.{minor}/suite"));
-            copy(&sources.join("tests"), &suite)?;
-            copy(&shop.workspace.root.join("examples/python"), &suite.join("examples"))?;
-            copy_file(&shop.workspace.root.join("docs/python.md"), &suite.join("python.md"))?;
-            // Types are the same with each interpreter.
-            if place > 0 {
-                std::fs::remove_file(suite.join("test_types.py")).context("the suite has no test_types.py")?;
-            }
-            sum.add(suite_run(shop, &python, &suite, minor)?);
+            let (root, sources) = (shop.workspace.root.clone(), &sources);
+            let suite = move |shop: &mut Shop<'_>| {
+                // The first one was installed.
+                let env = if place == 0 { in_environment(shop, minor)? } else { environment(shop, minor, &python)? };
+                lend(shop, minor, &python)?;
+                let mut sum = Outcome::default();
+                if place == 0 && shop.all {
+                    let shelf = shop.dist.join("python");
+                    sum.add(audited(shop, &env, &shelf)?);
+                }
+                let suite = shop.installed("python")?.join(format!("3.{minor}/suite"));
+                copy(&sources.join("tests"), &suite)?;
+                copy(&root.join("examples/python"), &suite.join("examples"))?;
+                copy_file(&root.join("docs/python.md"), &suite.join("python.md"))?;
+                // Types are the same with each interpreter.
+                if place > 0 {
+                    std::fs::remove_file(suite.join("test_types.py")).context("the suite has no test_types.py")?;
+                }
+                sum.add(suite_run(shop, &env, &suite, minor)?);
+                Ok(sum)
+            };
+            suites.push(Part::new(&format!("3.{minor}"), suite));
         }
-        Ok(sum)
+        beside(shop, suites)
     }
 }
 
@@ -117,19 +123,63 @@ fn in_environment(shop: &Shop<'_>, minor: u32) -> anyhow::Result<PathBuf> {
 /// An environment with the package alone; gives its interpreter.
 fn environment(shop: &mut Shop<'_>, minor: u32, python: &Path) -> anyhow::Result<PathBuf> {
     let environment = shop.installed("python")?.join(format!("3.{minor}/env"));
-    shop.must(Command::new(python).args(["-m", "venv"]).arg(&environment))?;
+    let keeper = kept(shop, minor, python)?;
+    shop.must(Command::new(python).args(["-m", "venv", "--without-pip"]).arg(&environment))?;
     let python = in_environment(shop, minor)?;
     let shelf = shop.dist.join("python");
-    shop.must(pip(&python).args(["--no-index", "--find-links"]).arg(&shelf).arg("meshwire"))?;
+    let mut pip = Command::new(keeper);
+    pip.args(["-m", "pip", "--python"]).arg(&python).args(QUIETLY).args(["--no-index", "--find-links"]).arg(&shelf);
+    shop.must(pip.arg("meshwire"))?;
     Ok(python)
+}
+
+/// Where the tools for a version are.
+fn place_of_tools(shop: &Shop<'_>, minor: u32) -> anyhow::Result<PathBuf> {
+    Ok(shop.workspace.scratch()?.join(format!("python-tools/3.{minor}")))
+}
+
+/// The interpreter of an environment for a version that is kept: it has pip, which takes seconds to come into each, and the tools.
+fn kept(shop: &mut Shop<'_>, minor: u32, python: &Path) -> anyhow::Result<PathBuf> {
+    let place = place_of_tools(shop, minor)?;
+    let (of, kept) = (place.join("of"), place.join("bin/python"));
+    let of_it = python.display().to_string();
+    if !std::fs::read_to_string(&of).is_ok_and(|text| text == of_it) {
+        shop.must(Command::new(python).args(["-m", "venv", "--clear"]).arg(&place))?;
+        std::fs::write(&of, of_it).with_context(|| format!("{} cannot be written", of.display()))?;
+    }
+    Ok(kept)
+}
+
+/// Lets the environment of a version find the tools too, behind what it has itself.
+fn lend(shop: &mut Shop<'_>, minor: u32, python: &Path) -> anyhow::Result<()> {
+    let kept = kept(shop, minor, python)?;
+    let place = place_of_tools(shop, minor)?;
+    let (list, wanted) = (place.join("list"), [&TOOLS[..], &MORE[..]].concat().join("\n"));
+    if !std::fs::read_to_string(&list).is_ok_and(|have| have == wanted) {
+        install(shop, &kept, &TOOLS)?;
+        let mut all = true;
+        for tool in MORE {
+            all &= install(shop, &kept, &[tool]).is_ok();
+        }
+        if all {
+            std::fs::write(&list, wanted).with_context(|| format!("{} cannot be written", list.display()))?;
+        }
+    }
+    let packages = format!("lib/python3.{minor}/site-packages");
+    let path = shop.installed("python")?.join(format!("3.{minor}/env")).join(&packages).join("tools.pth");
+    let text = format!("{}\n", place.join(packages).display());
+    std::fs::write(&path, text).with_context(|| format!("{} cannot be written", path.display()))
 }
 
 /// Whether the wheel keeps to the stable ABI of the oldest version.
 fn audited(shop: &mut Shop<'_>, python: &Path, shelf: &Path) -> anyhow::Result<Outcome> {
-    install(shop, python, &[AUDIT])?;
+    let place = shop.workspace.scratch()?.join("abi3audit");
+    shop.must(Command::new(python).args(["-m", "venv", "--clear"]).arg(&place))?;
+    let python = place.join("bin/python");
+    install(shop, &python, &[AUDIT])?;
     let mut sum = Outcome::default();
     for wheel in std::fs::read_dir(shelf).context("there is no wheel")? {
-        let mut command = Command::new(python);
+        let mut command = Command::new(&python);
         command.args(["-m", "abi3audit", "--strict", "--verbose"]).arg(wheel?.path());
         let finished = shop.log.run(&mut command, None)?;
         sum.add(Outcome::one(finished.success, finished.lines));
@@ -137,9 +187,11 @@ fn audited(shop: &mut Shop<'_>, python: &Path, shelf: &Path) -> anyhow::Result<O
     Ok(sum)
 }
 
+const QUIETLY: [&str; 3] = ["install", "--quiet", "--disable-pip-version-check"];
+
 pub(super) fn pip(python: &Path) -> Command {
     let mut command = Command::new(python);
-    command.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    command.args(["-m", "pip"]).args(QUIETLY);
     command
 }
 

@@ -4,6 +4,7 @@
 //! gets a line a step, and what failed.
 
 mod cargo_output;
+mod lanes;
 mod plan;
 mod skips;
 mod state;
@@ -106,20 +107,24 @@ pub(crate) fn test(workspace: &Workspace, options: &Options) -> anyhow::Result<b
         Some(from) => State::resume(&scratch, &commit, options.all, steps, from)?,
         None => State::new(&scratch, &commit, options.all),
     };
-    let steps = steps.get(state.records.len()..).unwrap_or_default();
+    let mut left = steps.get(state.records.len()..).unwrap_or_default();
     let mut room = steps::Room { workspace, log, commit: &commit, options };
-    for step in steps {
-        let record = run_step(&mut room, *step)?;
-        let stop = *step == Step::Build && record.failed > 0;
-        state.records.push(record);
+    let began = Instant::now();
+    while let Some((group, rest)) = left.split_at_checked(Step::together(left, options.all)) {
+        left = rest;
+        match group {
+            [step] => state.records.push(run_step(&mut room, *step)?),
+            group => state.records.extend(lanes::beside(&mut room, group)?),
+        }
         if options.filters.is_empty() {
             state.save()?;
         }
-        if stop {
+        if state.records.iter().any(|record| record.step == Step::Build.name() && record.failed > 0) {
             println!("nothing was built, so no later step ran");
             break;
         }
     }
+    println!("{:<13}       {:>7.1} s", "whole", began.elapsed().as_secs_f64());
     close(&room, &state)
 }
 
@@ -135,10 +140,20 @@ pub(crate) fn simulation(workspace: &Workspace, arguments: &[&str]) -> anyhow::R
 fn run_step(room: &mut steps::Room<'_>, step: Step) -> anyhow::Result<Record> {
     print!("{:<13}", step.name());
     std::io::stdout().flush()?;
+    let (outcome, seconds) = timed(room, step)?;
+    Ok(told(step, outcome, seconds))
+}
+
+/// Runs a step; what came of it, and how long it took.
+fn timed(room: &mut steps::Room<'_>, step: Step) -> anyhow::Result<(Outcome, f64)> {
     room.log.line(&format!("==== {}", step.name()))?;
     let began = Instant::now();
     let outcome = steps::run(room, step).unwrap_or_else(|error| Outcome::one(false, vec![format!("{error:#}")]));
-    let seconds = began.elapsed().as_secs_f64();
+    Ok((outcome, began.elapsed().as_secs_f64()))
+}
+
+/// Tells how a step ended, behind its name.
+fn told(step: Step, outcome: Outcome, seconds: f64) -> Record {
     let word = if outcome.failed > 0 { "FAILED" } else { "ok" };
     let counts = match (outcome.passed, outcome.failed, outcome.skipped.len()) {
         (0 | 1, 0, 0) => String::new(),
@@ -152,13 +167,13 @@ fn run_step(room: &mut steps::Room<'_>, step: Step) -> anyhow::Result<Record> {
             println!("    {line}");
         }
     }
-    Ok(Record {
+    Record {
         step: step.name().to_owned(),
         passed: outcome.passed,
         failed: outcome.failed,
         skipped: outcome.skipped,
         seconds,
-    })
+    }
 }
 
 /// Holds the skips against their list, says what was slow, and prints the closing line.

@@ -43,6 +43,21 @@ pub(crate) enum Step {
     BenchGuards,
 }
 
+/// Steps that follow one another, beside those of other lanes: most of their time they wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// What needs nothing but the workspace.
+    Workspace,
+    /// What needs the clients for other languages.
+    Languages,
+    /// What only computes, in the time that the others leave.
+    Idle,
+}
+
+impl Lane {
+    pub(crate) const ALL: [Self; 3] = [Self::Workspace, Self::Languages, Self::Idle];
+}
+
 impl Step {
     /// What `cargo xtask test FILTER` runs.
     pub(crate) const FILTERED: &[Self] = &[Self::Build, Self::Tests];
@@ -51,12 +66,12 @@ impl Step {
         Self::Build,
         Self::Tidy,
         Self::Generated,
+        Self::Kill,
+        Self::OnTime,
         Self::Tests,
         Self::DocTests,
         Self::Wasm,
         Self::Simulation,
-        Self::Kill,
-        Self::OnTime,
         Self::Bindings,
         Self::Conformance,
         Self::Foreign,
@@ -88,6 +103,22 @@ impl Step {
     /// The plan of `test`, or of `test --all`.
     pub(crate) const fn plan(all: bool) -> &'static [Self] {
         if all { Self::ALL } else { Self::EVERY }
+    }
+
+    /// The lane of a step that may run beside those of other lanes. In `test --all` each runs by itself.
+    pub(crate) const fn lane(self) -> Option<Lane> {
+        match self {
+            Self::Tests | Self::DocTests | Self::Wasm | Self::Foreign => Some(Lane::Workspace),
+            Self::Bindings | Self::Conformance | Self::Demo => Some(Lane::Languages),
+            Self::Simulation => Some(Lane::Idle),
+            _ => None,
+        }
+    }
+
+    /// How many of these, which are all that is left, begin together.
+    pub(crate) fn together(steps: &[Self], all: bool) -> usize {
+        let beside = steps.iter().take_while(|step| step.lane().is_some()).count();
+        if all { 1 } else { beside.max(1) }
     }
 
     /// The word on the screen and behind `--from`.
@@ -122,5 +153,25 @@ impl Step {
             let names: Vec<_> = Self::ALL.iter().map(|step| step.name()).collect();
             anyhow::anyhow!("no step `{name}`; the steps are {}", names.join(", "))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Step;
+
+    #[test]
+    fn what_measures_time_or_kills_runs_by_itself_and_in_all_every_step_does() {
+        let (mut left, mut groups) = (Step::plan(false), Vec::new());
+        while !left.is_empty() {
+            let (group, rest) = left.split_at(Step::together(left, false));
+            groups.push(group.len());
+            assert!(
+                group.len() == 1 || !group.iter().any(|step| [Step::Kill, Step::OnTime, Step::Build].contains(step))
+            );
+            left = rest;
+        }
+        assert_eq!(groups, [1, 1, 1, 1, 1, 8]);
+        assert_eq!(Step::together(Step::plan(true).split_at(5).1, true), 1);
     }
 }

@@ -107,9 +107,9 @@ mod tests {
     #[test]
     fn a_run_goes_on_with_the_counts_of_the_steps_before() {
         let folder = tempfile::tempdir().unwrap();
-        earlier_run(folder.path(), &["build", "tidy", "generated", "tests"]);
+        earlier_run(folder.path(), &["build", "tidy", "generated", "kill"]);
         assert_eq!(resume(folder.path(), "abc", Step::Generated), Ok(2));
-        assert_eq!(resume(folder.path(), "abc", Step::DocTests), Ok(4));
+        assert_eq!(resume(folder.path(), "abc", Step::OnTime), Ok(4));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 #include "harness.h"
 
+#include <time.h>
+
 mw_gateway *gateway;
 const char *failed_at;
 char failed_text[512];
@@ -19,6 +21,12 @@ mw_delivery *next(mw_subscription *sub) {
   size_t n = 0;
   mw_next(sub, &delivery, 1, PATIENCE, &n, NULL);
   return n == 1 ? delivery : NULL;
+}
+
+bool look_again(int *looks) {
+  struct timespec moment = {0, 1000000};
+  nanosleep(&moment, NULL);
+  return ++*looks < PATIENCE;
 }
 
 void on_drop(void *ctx) { ((tally *)ctx)->dropped++; }

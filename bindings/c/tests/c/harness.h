@@ -47,6 +47,9 @@ mw_client *connected(void);
 /* The next delivery, or NULL. */
 mw_delivery *next(mw_subscription *sub);
 
+/* Waits a moment, for a condition that nothing else tells of; false: it took too long. `looks` begins at 0. */
+bool look_again(int *looks);
+
 /* What handlers and hooks of a test count in. */
 typedef struct {
   mw_client *mesh;

@@ -142,3 +142,28 @@ fn closing_fails_nothing_and_whatever_is_said_of_one_that_was_taken_ahead_claims
     orders.close().unwrap();
     assert_come_again(&subscribed(&client, "orders", &SAID), &["b", "c"]);
 }
+
+#[test]
+fn of_a_batch_in_stuck_hands_all_but_the_first_comes_to_others_unfailed_and_late_acks_are_counted() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    for text in ["a", "b", "c"] {
+        publish(&client, "orders", text).unwrap();
+    }
+    let said = [("group", "g"), ("max_failures", "1"), ("ack_wait", "1s")];
+    let orders = subscribed(&client, "orders", &said);
+    let stuck = loop {
+        let batch = fetched(orders.next_batch(3, Some(PATIENCE)).unwrap());
+        // Another look if they have not all arrived.
+        if batch.len() == 3 {
+            break batch.hand_all().unwrap();
+        }
+        assert!(!batch.is_empty());
+    };
+    let first = stuck[0].get().unwrap().text().unwrap().to_owned();
+    let rest: Vec<_> = ["a", "b", "c"].into_iter().filter(|text| *text != first).collect();
+    let other = connected(&gateway);
+    assert_come_again(&subscribed(&other, "orders", &said), &rest);
+    stuck.into_iter().for_each(|delivery| delivery.settle(Settle::Ack).unwrap());
+    assert!(client.stats_json().unwrap().contains("\"leases_lost\":2"), "{}", client.stats_json().unwrap());
+}

@@ -90,7 +90,9 @@ fn work_whose_handler_takes_too_long_is_lost_and_comes_again() {
     let held = consumer(&client, &[("group", "g"), ("ack_wait", "1s"), ("backoff_min", "0")]);
     let stuck = begun(jobs(&held).remove(0));
     // Ten ack waits.
+    assert!(!stuck.is_lost());
     let Work::Lost(number) = jobs(&held).remove(0) else { panic!("not lost") };
+    assert!(stuck.is_lost());
     assert_eq!(number, stuck.number());
     stuck.end(Handled::Done).unwrap();
     assert_eq!(begun(jobs(&held).remove(0)).attempt(), 2);
@@ -198,9 +200,11 @@ fn a_request_that_nobody_waits_for_any_more_is_lost_and_its_replies_are_cancelle
             _ => drop(one(&queue)),
         }
     }
+    let inquiry = inquiry.unwrap();
+    assert!(!inquiry.is_lost());
     operation.unwrap().cancel();
     let Outcome::Inquiries(mut work) = responder.next_batch(1, Some(PATIENCE)).unwrap() else { panic!("ended") };
-    let inquiry = inquiry.unwrap();
+    assert!(inquiry.is_lost());
     assert!(matches!(work.pop(), Some(Work::Lost(number)) if number == inquiry.number()));
     let cancelled = inquiry.reply_now(Event::text("said", "late")).unwrap_err();
     assert_eq!((cancelled.kind(), cancelled.operation()), (ErrorKind::Cancelled, "reply"));

@@ -34,7 +34,7 @@ fn every_option_of_a_client_is_read_and_what_is_wrong_with_one_is_said_with_its_
     for (name, value, said) in [
         ("colour", "red", "colour is no option of connect; those are"),
         ("connect_timeout", "2", "option connect_timeout: \"2\" is not a duration"),
-        ("connect_timeout", "2h", "connect_timeout is 7200000; from 10 to 600000"),
+        ("connect_timeout", "2h", "connect_timeout is 2h; from 10ms to 10m"),
         ("publish_window_events", "many", "option publish_window_events: \"many\" is not a whole number"),
         ("publish_window_bytes", "1 Mio", "option publish_window_bytes:"),
         ("publish_offline", "yes", "option publish_offline: \"yes\" is neither off nor buffer"),
@@ -77,6 +77,7 @@ fn every_option_of_a_subscription_is_read_and_what_is_wrong_with_one_is_said_wit
         ("start", "soon", "option start: write earliest, latest"),
         ("prefetch_events", "0", "prefetch_events is 0"),
         ("max_failures", "99999999999", "max_failures"),
+        ("ack_wait", "5ms", "ack_wait is 5ms; from 1s to 12h is accepted"),
         ("member", "m", "needs a broadcast group"),
     ] {
         let error = client.wait(subscribe("orders", &[("group", "h"), (name, value)])).unwrap_err();

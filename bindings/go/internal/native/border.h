@@ -167,8 +167,13 @@ static int gw_batch_take(handle batch, handle *deliveries, size_t most, size_t *
 static void gw_unsubscribe(handle sub) { mw_unsubscribe((mw_subscription *)sub); }
 static void gw_leave(handle sub) { mw_leave((mw_subscription *)sub); }
 static void gw_take_ahead(handle sub) { mw_take_ahead((mw_subscription *)sub); }
-static int gw_pack(int kind, const handle *things, size_t count, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
-  return mw_pack(kind, (const uintptr_t *)things, count, buffer, size, needed, ERR);
+static int gw_pack(int kind, const handle *things, size_t count, uint8_t *heads, size_t *heads_size, uint8_t *events, size_t *events_size,
+                   handle *err) {
+  mw_buffer said = {heads, *heads_size, 0}, kept = {events, *events_size, 0};
+  int code = mw_pack(kind, (const uintptr_t *)things, count, &said, &kept, ERR);
+  *heads_size = said.needed;
+  *events_size = kept.needed;
+  return code;
 }
 static int gw_event_attributes(const uint8_t *event, size_t len, uint8_t *buffer, size_t size, size_t *needed, handle *err) {
   return mw_event_attributes(event, len, buffer, size, needed, ERR);
@@ -185,6 +190,9 @@ static int gw_extend_start(handle delivery, handle queue, uint64_t tag, handle *
   return mw_extend_start((mw_delivery *)delivery, QUEUE, tag, OP, ERR);
 }
 static bool gw_claim(handle delivery) { return mw_claim((mw_delivery *)delivery); }
+static size_t gw_claim_batch(const handle *batch, size_t count, bool *claimed) {
+  return mw_claim_batch((mw_delivery *const *)batch, count, claimed);
+}
 static void gw_give_back(const handle *batch, size_t count) { mw_give_back((mw_delivery *const *)batch, count, NULL); }
 static void gw_delivery_free(handle delivery) { mw_delivery_free((mw_delivery *)delivery); }
 
@@ -247,17 +255,25 @@ static void gw_keep(void *ctx, const void *bytes, size_t len) {
   memcpy(records->bytes + records->len, bytes, len);
   records->len += len;
 }
+static void gw_keep_text(void *ctx, const char *text) {
+  uint32_t len = (uint32_t)strlen(text);
+  gw_keep(ctx, &len, 4);
+  gw_keep(ctx, text, len);
+}
 static void gw_record(void *ctx, const mw_record *record) {
-  uint32_t target = (uint32_t)strlen(record->target), text = (uint32_t)strlen(record->text);
-  uint32_t level = (uint32_t)record->level;
+  uint32_t level = (uint32_t)record->level, count = (uint32_t)record->field_count, at;
   gw_keep(ctx, &level, 4);
   gw_keep(ctx, &record->time_ms, 8);
-  gw_keep(ctx, &target, 4);
-  gw_keep(ctx, record->target, target);
-  gw_keep(ctx, &text, 4);
-  gw_keep(ctx, record->text, text);
+  gw_keep(ctx, &count, 4);
+  gw_keep_text(ctx, record->target);
+  gw_keep_text(ctx, record->sentence);
+  for (at = 0; at < count; at++) {
+    gw_keep_text(ctx, record->fields[at].name);
+    gw_keep_text(ctx, record->fields[at].value);
+  }
 }
 static int gw_logs_keep(int level, handle *err) { return mw_logs_keep(level, ERR); }
+static int gw_logs_level(int level, handle *err) { return mw_logs_level(level, ERR); }
 static int gw_logs(int64_t timeout_ms, gw_records *records, uint64_t *dropped) {
   return mw_logs_dispatch(timeout_ms, gw_record, records, dropped);
 }

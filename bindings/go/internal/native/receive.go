@@ -3,7 +3,10 @@ package native
 // #include "border.h"
 import "C"
 
-import "unsafe"
+import (
+	"strings"
+	"unsafe"
+)
 
 // Subscribe begins to subscribe.
 func Subscribe(mesh Handle, topic, options string) Begin {
@@ -63,39 +66,60 @@ func Leave(sub Handle) { C.gw_leave(C.handle(sub)) }
 // Unsubscribe ends a subscription.
 func Unsubscribe(sub Handle) { C.gw_unsubscribe(C.handle(sub)) }
 
-// Pack writes messages one behind the other into the buffer, which is grown where it is too small.
-func Pack(kind int, things []Handle, buffer []byte) ([]byte, *Failure) {
+// Pack writes messages down: what is said of them into the buffer, which is grown where it is too small, and their events into memory of their
+// own, exactly as much as they take.
+func Pack(kind int, things []Handle, heads []byte) (said, events []byte, failure *Failure) {
 	for {
-		var needed C.size_t
+		said, kept := C.size_t(len(heads)), C.size_t(len(events))
 		var err C.handle
 		code := C.gw_pack(C.int(kind), (*C.handle)(unsafe.Pointer(unsafe.SliceData(things))), C.size_t(len(things)),
-			first(buffer), C.size_t(len(buffer)), &needed, &err)
-		if failure := end(code, err); failure != nil {
-			return nil, failure
+			first(heads), &said, first(events), &kept, &err)
+		if code != 0 {
+			return nil, nil, end(code, err)
 		}
-		if int(needed) <= len(buffer) {
-			return buffer[:needed:needed], nil
+		if int(said) <= len(heads) && int(kept) == len(events) {
+			return heads[:said], events, nil
 		}
-		buffer = make([]byte, needed)
+		if int(said) > len(heads) {
+			heads = make([]byte, said)
+		}
+		events = uncleared(int(kept))
 	}
+}
+
+// uncleared is memory that the library is about to fill: it is not cleared first.
+func uncleared(size int) []byte {
+	if size == 0 {
+		return nil
+	}
+	var all strings.Builder
+	all.Grow(size)
+	all.WriteByte(0)
+	return unsafe.Slice(unsafe.StringData(all.String()), size)
 }
 
 // Attributes has the library write down what an event says beside id, source and type.
 func Attributes(event string) ([]byte, *Failure) {
 	buffer := make([]byte, min(len(event), 256)+128)
-	for {
+	for fits := false; !fits; {
 		var needed C.size_t
 		var err C.handle
 		code := C.gw_event_attributes((*C.uint8_t)(unsafe.Pointer(unsafe.StringData(event))), C.size_t(len(event)),
 			first(buffer), C.size_t(len(buffer)), &needed, &err)
-		if failure := end(code, err); failure != nil {
-			return nil, failure
+		if code != 0 {
+			return nil, end(code, err)
 		}
-		if int(needed) <= len(buffer) {
-			return buffer[:needed:needed], nil
-		}
-		buffer = make([]byte, needed)
+		buffer, fits = sized(buffer, needed)
 	}
+	return buffer, nil
+}
+
+// sized is what was written, or a buffer with room for all of it.
+func sized(buffer []byte, needed C.size_t) ([]byte, bool) {
+	if int(needed) <= len(buffer) {
+		return buffer[:needed:needed], true
+	}
+	return make([]byte, needed), false
 }
 
 // SettleMany settles deliveries alike.
@@ -140,6 +164,14 @@ func FreeDelivery(delivery Handle) { C.gw_delivery_free(C.handle(delivery)) }
 
 // Claim says that the program is handed a delivery, and all before it; false: it comes again, and is to be given back.
 func Claim(delivery Handle) bool { return bool(C.gw_claim(C.handle(delivery))) }
+
+// ClaimBatch says that the program is handed deliveries, to work on one after the other, and for each what Claim would say.
+func ClaimBatch(deliveries []Handle) []bool {
+	claimed := make([]bool, len(deliveries))
+	C.gw_claim_batch((*C.handle)(unsafe.Pointer(unsafe.SliceData(deliveries))), C.size_t(len(deliveries)),
+		(*C.bool)(unsafe.Pointer(unsafe.SliceData(claimed))))
+	return claimed
+}
 
 // GiveBack lets go of deliveries as if they had not been taken.
 func GiveBack(deliveries []Handle) {

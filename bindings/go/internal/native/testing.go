@@ -46,12 +46,20 @@ type Record struct {
 	Level        int
 	TimeMs       int64
 	Target, Text string
+	// Fields are what it is about: names and values.
+	Fields [][2]string
 }
 
 // KeepLogs begins to keep what the library logs.
 func KeepLogs(level int) *Failure {
 	var err C.handle
 	return end(C.gw_logs_keep(C.int(level), &err), err)
+}
+
+// LogLevel keeps them from another level on.
+func LogLevel(level int) *Failure {
+	var err C.handle
+	return end(C.gw_logs_level(C.int(level), &err), err)
 }
 
 // TakeLogs waits for records, for so long; false: there are no more.
@@ -71,8 +79,12 @@ func TakeLogs(timeoutMs int64) ([]Record, uint64, bool) {
 	}
 	for len(bytes) > 0 {
 		record := Record{Level: int(binary.NativeEndian.Uint32(bytes)), TimeMs: int64(binary.NativeEndian.Uint64(bytes[4:]))}
-		bytes = bytes[12:]
+		count := binary.NativeEndian.Uint32(bytes[12:])
+		bytes = bytes[16:]
 		record.Target, record.Text = run(), run()
+		for range count {
+			record.Fields = append(record.Fields, [2]string{run(), run()})
+		}
 		all = append(all, record)
 	}
 	return all, uint64(dropped), open

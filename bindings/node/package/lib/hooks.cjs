@@ -41,7 +41,7 @@ function settled(hook, delivery, how) {
   try {
     called("settle", "onSettle", hook, delivery, how);
   } catch (error) {
-    log("error", `a hook failed error=${textOf(error)} hook=onSettle topic=${delivery.topic}`);
+    log("error", `a hook failed error=${JSON.stringify(textOf(error))} hook=onSettle topic=${delivery.topic}`);
   }
 }
 

@@ -77,7 +77,11 @@ class Subscription {
     for (;;) {
       if (signal?.aborted) throw signal.reason;
       if (this.#batch !== undefined) {
-        if (!this.#loop.mayGoOn(Date.now())) await this.#loop.turn();
+        if (!this.#loop.mayGoOn(Date.now())) {
+          await this.#loop.turn();
+          // Others may have taken it meanwhile.
+          continue;
+        }
         const delivery = this.#hand(Date.now());
         if (delivery !== undefined) return { value: delivery, done: false };
         if (this.#batch !== undefined) continue;
@@ -109,10 +113,7 @@ class Subscription {
   /** Hands out what is at hand. What a hook throws behind others is told by the next call. */
   #hands(taken, most) {
     try {
-      while (taken.length < most && this.#batch !== undefined) {
-        const delivery = this.#hand(Date.now());
-        if (delivery !== undefined) taken.push(delivery);
-      }
+      while (taken.length < most && this.#batch !== undefined) this.#handBatch(most - taken.length, taken);
     } catch (error) {
       if (taken.length === 0) throw error;
       this.#mistake = { error };
@@ -189,6 +190,29 @@ class Subscription {
       this.#claimed = -1;
       return undefined;
     }
+    return this.#made(batch, index);
+  }
+
+  /** Hands out several at once, to be worked on one after the other. */
+  #handBatch(most, taken) {
+    const batch = this.#batch;
+    let index = this.#at;
+    const end = Math.min(batch.count, index + most);
+    const gone = this.#loop.bridge.claimBatch(batch.number, index, end - index);
+    try {
+      while (index < end) {
+        const at = index++;
+        if (!gone.includes(at)) taken.push(this.#made(batch, at));
+      }
+    } finally {
+      // Of a hook that throws the rest is still at hand.
+      this.#at = index;
+      this.#claimed = -1;
+      if (index === batch.count) this.#batch = undefined;
+    }
+  }
+
+  #made(batch, index) {
     const delivery = new Delivery(batch, index, this.#hooks?.onSettle);
     this.#last = delivery;
     if (this.#hooks?.onDelivery) {

@@ -100,18 +100,19 @@ class Shown:
                 delivery.nack()
             raise
 
-    def batch(self, take: Callable[[int], list[Any]], most: int) -> list[Any]:
-        """Up to so many of those that ``take`` gives. What fails behind the first is told by the next call: the program gets those
-        before it."""
+    def batch(self, deliveries: list[Any]) -> list[Any]:
+        """Those of a batch for which it does not fail. If it does for some, that is told by the next call: the program gets the others."""
         batch: list[Any] = []
-        try:
-            while len(batch) < most and (one := take(1)):
-                self.one(one[0])
-                batch += one
-        except Exception as failed:
-            if not batch:
-                raise
-            self._failed = failed
+        for delivery in deliveries:
+            try:
+                self.one(delivery)
+            except Exception as failed:
+                _log.error("a hook failed", exc_info=failed)
+                self._failed = failed
+            else:
+                batch.append(delivery)
+        if not batch:
+            self.look()
         return batch
 
     def look(self) -> None:

@@ -47,6 +47,9 @@ pub(crate) enum Command {
     Gate {
         on: String,
         open: u32,
+        /// They are taken at once, as far as they are here.
+        #[serde(default)]
+        batch: bool,
     },
     Unsubscribe {
         on: String,

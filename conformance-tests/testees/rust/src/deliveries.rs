@@ -1,6 +1,7 @@
 //! A subscription's loop: tells what came, keeps what is not settled.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meshwire::{Delivery, Error, Subscription};
@@ -25,6 +26,8 @@ pub(crate) struct Deliveries {
     name: String,
     lines: mpsc::Sender<Value>,
     gate: Semaphore,
+    /// What the gate lets through is taken at once.
+    batch: AtomicBool,
     held: Mutex<Table>,
     stop: Semaphore,
 }
@@ -45,6 +48,7 @@ impl Deliveries {
             name: name.to_owned(),
             lines,
             gate: Semaphore::new(permits),
+            batch: AtomicBool::new(false),
             held: Mutex::default(),
             stop: Semaphore::new(0),
         })
@@ -55,7 +59,8 @@ impl Deliveries {
     }
 
     /// Lets so many more deliveries be taken.
-    pub(crate) fn open(&self, more: u32) -> Value {
+    pub(crate) fn open(&self, more: u32, batch: bool) -> Value {
+        self.batch.store(batch, Ordering::SeqCst);
         self.gate.add_permits(usize::try_from(more).unwrap_or(OPEN));
         json!({})
     }
@@ -125,15 +130,14 @@ impl Deliveries {
             };
             match next {
                 Some(Ok(delivery)) => {
-                    let line = {
-                        let mut table = self.table();
-                        table.last += 1;
-                        let n = table.last;
-                        let line = self.message(n, &delivery);
-                        table.held.insert(n, Held::Stream(delivery));
-                        line
-                    };
-                    self.tell(line).await;
+                    self.came(delivery).await;
+                    while self.batch.load(Ordering::SeqCst)
+                        && let Ok(permit) = self.gate.try_acquire()
+                        && let Ok(Some(next)) = subscription.next_now()
+                    {
+                        permit.forget();
+                        self.came(next).await;
+                    }
                 }
                 Some(Err(error)) => {
                     self.tell(json!({"ev": "error", "on": self.name, "err": event::error(&error)})).await;
@@ -141,6 +145,18 @@ impl Deliveries {
                 None => return self.ended(Ok(())).await,
             }
         }
+    }
+
+    async fn came(&self, delivery: Delivery) {
+        let line = {
+            let mut table = self.table();
+            table.last += 1;
+            let n = table.last;
+            let line = self.message(n, &delivery);
+            table.held.insert(n, Held::Stream(delivery));
+            line
+        };
+        self.tell(line).await;
     }
 
     /// The handler form: tells, and returns what the runner says.

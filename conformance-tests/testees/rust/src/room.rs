@@ -150,7 +150,7 @@ impl Room {
             Command::Flush { on } => self.client(&on)?.flush().await.map(|()| json!({})),
             Command::Subscribe(subscribe) => self.subscribe(subscribe).await,
             Command::Consume(subscribe) => self.consume(subscribe),
-            Command::Gate { on, open } => self.subscription(&on).map(|s| s.open(open)),
+            Command::Gate { on, open, batch } => self.subscription(&on).map(|s| s.open(open, batch)),
             Command::Unsubscribe { on, left } => self.unsubscribe(&on, left).await,
             Command::Ack(settle) => self.ack(settle).await,
             Command::Nack(settle) => self.nack(settle).await,

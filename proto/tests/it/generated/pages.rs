@@ -23,6 +23,8 @@ pub(super) struct Language {
     item: fn(&str) -> String,
     /// The calls that take options: of a client, subscriptions, consumers, responders, requests, streams of replies, the end.
     calls: [&'static str; 7],
+    /// Those that take the concurrency of handlers, where not all that consume or serve do.
+    several: Option<&'static str>,
     /// What the prefix `client_tls` is.
     tls: &'static str,
     /// What bounds a drain, and of what kind that is.
@@ -52,6 +54,7 @@ pub(super) const LANGUAGES: [Language; 4] = [
         plain: |name, _| name.to_owned(),
         item: member,
         calls: ["connect", "subscribe", "consume", "serve", "request", "request_stream", "drain"],
+        several: None,
         tls: "client_tls",
         drain: ("`deadline`", "duration"),
         has_functions: false,
@@ -70,6 +73,7 @@ pub(super) const LANGUAGES: [Language; 4] = [
         },
         item: member,
         calls: ["connect", "subscribe", "consume", "serve", "request", "requestStream", "drain"],
+        several: None,
         tls: "tls",
         drain: ("`timeoutMs`", "duration"),
         has_functions: false,
@@ -99,6 +103,7 @@ pub(super) const LANGUAGES: [Language; 4] = [
             "mw_request_stream",
             "mw_drain",
         ],
+        several: Some("`mw_consumer_new`, `mw_responder_new`"),
         tls: "client_tls",
         drain: ("`deadline_ms`", "millis"),
         has_functions: false,
@@ -127,6 +132,7 @@ pub(super) const LANGUAGES: [Language; 4] = [
         plain: |name, _| super::go::function(&camel(&name.to_uppercase())),
         item: |item| super::go::function(&member(item)),
         calls: ["Connect", "Subscribe", "Consume", "Serve", "Request", "RequestStream", "Drain"],
+        several: None,
         tls: "TLS",
         drain: ("the deadline of `ctx`", "duration"),
         has_functions: true,
@@ -264,8 +270,12 @@ impl Options {
             let range = bounds(row).map_or(String::new(), |(min, max)| format!("{} to {}", value(min), value(max)));
             let calls: Vec<String> =
                 self.takers[name].iter().map(|call| format!("`{}`", language.calls[*call])).collect();
+            let calls = match language.several {
+                Some(several) if name == "handler_concurrency" => several.to_owned(),
+                _ => calls.join(", "),
+            };
             let (name, meaning) = (self.name(language, row), self.meaning(language, row));
-            let _ = writeln!(out, "| {name} | {} | {default} | {range} | {meaning} |", calls.join(", "));
+            let _ = writeln!(out, "| {name} | {calls} | {default} | {range} | {meaning} |");
         }
         out
     }

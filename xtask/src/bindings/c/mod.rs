@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
+use super::beside::{Part, beside};
 use super::{Binding, Quality, Shop, stories};
 use crate::test::{Outcome, Skip};
 use crate::workspace::{Profile, Workspace};
@@ -63,6 +64,7 @@ impl Binding for C {
             sizes::small(shop, &shelf)?;
             sizes::tell(&shelf)?;
         }
+        shop.has_c = true;
         Ok(())
     }
 
@@ -82,27 +84,39 @@ impl Binding for C {
         let mut sum =
             Outcome::one(exports(shop, &installed.0)?, vec!["the library shows other symbols than mw_*".into()]);
         sum.excerpt.clear();
-        for way in Way::ALL {
-            for program in PROGRAMS {
-                let built = way.build(shop, &installed, (&suite, program))?;
-                sum.add(play(shop, &mut Command::new(built), &format!("{program} {}", way.name()))?);
-            }
-        }
-        sum.add(programs::loaded(shop, &installed, &suite)?);
-        let examples = room.join("examples");
-        tree(&shop.workspace.root.join("examples/c"), &examples)?;
-        programs::with_cmake(shop, &installed, &examples)?;
-        for program in stories::STORIES.iter().copied().flatten() {
-            // As C++ too.
-            Way::Static.build(shop, &installed, (&examples, program))?;
-        }
-        sum.add(stories::compare(shop, "c", |name| Command::new(examples.join("build").join(name)))?);
-        sum.add(programs::page(shop, &installed, &room.join("page"))?);
+        let (room, installed, suite) = (&room, &installed, &suite);
+        let ways = Way::ALL.iter().map(|way| {
+            Part::new(way.name(), move |shop: &mut Shop<'_>| {
+                let mut sum = Outcome::default();
+                for program in PROGRAMS {
+                    let built = way.build(shop, installed, (suite, program))?;
+                    sum.add(play(shop, &mut Command::new(built), &format!("{program} {}", way.name()))?);
+                }
+                Ok(sum)
+            })
+        });
+        let more = Part::new("more", |shop: &mut Shop<'_>| more(shop, room, installed, suite));
+        sum.add(beside(shop, ways.chain([more]).collect())?);
         if shop.all {
-            sum.add(extra::watched(shop, &installed, &suite)?);
+            sum.add(extra::watched(shop, installed, suite)?);
         }
         Ok(sum)
     }
+}
+
+/// What is tested beside the suite.
+fn more(shop: &mut Shop<'_>, room: &Path, installed: &Installed, suite: &Path) -> anyhow::Result<Outcome> {
+    let mut sum = programs::loaded(shop, installed, suite)?;
+    let examples = room.join("examples");
+    tree(&shop.workspace.root.join("examples/c"), &examples)?;
+    programs::with_cmake(shop, installed, &examples)?;
+    for program in stories::STORIES.iter().copied().flatten() {
+        // As C++ too.
+        Way::Static.build(shop, installed, (&examples, program))?;
+    }
+    sum.add(stories::compare(shop, "c", |name| Command::new(examples.join("build").join(name)))?);
+    sum.add(programs::page(shop, installed, &room.join("page"))?);
+    Ok(sum)
 }
 
 /// The files by which programs find a library.

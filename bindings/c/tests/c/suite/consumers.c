@@ -120,6 +120,22 @@ static void work_that_is_misused_is_an_error_and_is_not_lost(void) {
   mw_queue_free(queue);
 }
 
+static void an_event_whose_consumer_is_gone_is_lost_to_its_handler(void) {
+  mw_client *mesh = connected();
+  mw_consumer *consumer = NULL;
+  mw_job *job;
+  int looks = 0;
+  FINE(mw_publish(mesh, "gone", mw_text_data("x"), NULL, NULL, &err));
+  FINE(mw_consumer_new(mesh, "gone", "group=g", &consumer, &err));
+  job = next_job(consumer);
+  CHECK(job != NULL && !mw_job_lost(job));
+  mw_consumer_free(consumer);
+  while (!mw_job_lost(job)) CHECK(look_again(&looks));
+  FINE(mw_job_end(job, MW_HANDLED, 0, NULL, &err));
+  CHECK(mw_job_lost(job) && mw_job_lost(NULL) && mw_job_lost((mw_job *)mesh));
+  mw_close(mesh, -1);
+}
+
 static void a_reason_that_is_no_utf8_ends_what_it_is_of(void) {
   mw_client *mesh = connected();
   mw_consumer *consumer = NULL;
@@ -185,6 +201,7 @@ static void consumers_that_cannot_be_are_refused_where_they_begin_or_when_they_a
   test(events_are_asked_for_and_become_what_the_program_says)                \
   test(events_come_to_a_queue_and_those_that_nobody_takes_have_failed)       \
   test(work_that_is_misused_is_an_error_and_is_not_lost)                     \
+  test(an_event_whose_consumer_is_gone_is_lost_to_its_handler)               \
   test(a_reason_that_is_no_utf8_ends_what_it_is_of)                          \
   test(consumers_that_cannot_be_are_refused_where_they_begin_or_when_they_are_asked)
 GROUP(consumers)

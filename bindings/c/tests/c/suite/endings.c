@@ -1,6 +1,7 @@
 /* A child of fork, and the end of a gateway. */
 #include "../harness.h"
 
+#include <dirent.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -72,7 +73,51 @@ static void a_gateway_that_dies_leaves_typed_errors_and_no_hang(void) {
   mw_queue_free(queue);
 }
 
+/* How many there are in a folder; 0: there is no such folder. */
+static int count_in(const char *folder) {
+  DIR *all = opendir(folder);
+  int count = 0;
+  while (all != NULL && readdir(all) != NULL) count++;
+  if (all != NULL) closedir(all);
+  return count;
+}
+
+/* All that may be left half done. */
+static void leave_calls_behind(void) {
+  mw_client *mesh = NULL;
+  mw_subscription *sub = NULL;
+  mw_queue *queue = mw_queue_new(8);
+  mw_operation *operation = NULL;
+  mw_delivery *d;
+  mw_reply *reply = NULL;
+  size_t n = 7;
+  CHECK(mw_connect(&mesh, "tcp://127.0.0.1:1", NULL, NULL) == MW_UNAVAILABLE);
+  CHECK(mw_connect(&mesh, "mesh://127.0.0.1:1", "connect_wait=50ms", NULL) == MW_UNAVAILABLE);
+  CHECK(mw_queue_fd(queue) >= 0);
+  mesh = connected();
+  FINE(mw_subscribe(mesh, "left", "group=g", &sub, &err));
+  FINE(mw_next(sub, &d, 1, 20, &n, &err));
+  CHECK(n == 0);
+  CHECK(mw_request_reply(mesh, "left", mw_no_data(), NULL, "request_timeout=20ms", &reply, NULL) != MW_OK);
+  FINE(mw_next_start(sub, 1, MW_FOREVER, queue, 1, &operation, &err));
+  mw_cancel(operation, NULL);
+  FINE(mw_next_start(sub, 1, MW_FOREVER, queue, 2, NULL, &err));
+  mw_unsubscribe(sub);
+  FINE(mw_connect_start("tcp://127.0.0.1:1", NULL, queue, 3, NULL, &err));
+  mw_close(mesh, 0);
+  mw_queue_free(queue);
+}
+
+static void behind_the_last_client_no_thread_and_no_descriptor_is_left(void) {
+  int threads = count_in("/proc/self/task"), open = count_in("/proc/self/fd"), looks = 0, i;
+  for (i = 0; i < 5; i++) leave_calls_behind();
+  if (failed_at != NULL) return;
+  /* A call that was begun may end a moment later. */
+  while (count_in("/proc/self/task") > threads || count_in("/proc/self/fd") > open) CHECK(look_again(&looks));
+}
+
 #define TESTS(test)                                                  \
   test(in_a_child_of_fork_handles_are_closed_and_a_new_client_works) \
-  test(a_gateway_that_dies_leaves_typed_errors_and_no_hang)
+  test(a_gateway_that_dies_leaves_typed_errors_and_no_hang)          \
+  test(behind_the_last_client_no_thread_and_no_descriptor_is_left)
 GROUP(endings)

@@ -8,6 +8,7 @@ static int on_event(void *ctx, mw_job *job) {
   mw_message m = mw_message_new();
   char text[8];
   if (mw_job_read(job, &m, NULL) != MW_OK || mw_job_attribute(job, "type", text, sizeof text) < 0) return -1;
+  if (mw_job_lost(job)) return -1;
   if (is_data(m.data, "again") && m.attempt == 1) return t->failed++, 7;
   if (is_data(m.data, "never")) return mw_job_end(job, MW_HANDLE_NEVER, 0, "no such thing", NULL);
   if (is_data(m.data, "delayed") && m.attempt == 1) return mw_job_end(job, MW_HANDLE_AGAIN, 0, NULL, NULL);
@@ -51,6 +52,13 @@ static int on_request(void *ctx, mw_request *request) {
     return mw_request_answer(request, mw_text_data("still here"), NULL, NULL);
   }
   if (is_data(m.data, "fail")) return mw_request_fail(request, "not today", NULL);
+  if (is_data(m.data, "slow")) {
+    int looks = 0;
+    t->number = !mw_request_lost(request);
+    while (!mw_request_lost(request) && look_again(&looks)) {}
+    t->number += mw_request_lost(request);
+    return 0;
+  }
   if (is_data(m.data, "silent")) return 5;
   t->handled++;
   if (!m.wants_stream) return mw_request_answer(request, mw_json("{\"price\":1}"), NULL, NULL);
@@ -113,6 +121,41 @@ static void requests_get_a_reply_many_or_why_there_is_none(void) {
   CHECK(t.failed == MW_OK && t.dropped == 1 && t.handled == 2);
   mw_close(t.mesh, -1);
   mw_close(mesh, -1);
+}
+
+static void a_handler_sees_that_its_requester_waits_no_longer(void) {
+  tally t = {NULL, 0, 0, 0, 0};
+  mw_client *mesh = connected();
+  mw_reply *reply = NULL;
+  pthread_t thread;
+  int code;
+  t.mesh = connected();
+  pthread_create(&thread, NULL, serve, &t);
+  do {
+    code = mw_request_reply(mesh, "quote", mw_text_data("slow"), NULL, "request_timeout=200ms", &reply, NULL);
+  } while (code == MW_NO_RESPONDERS);
+  CHECK(code == MW_TIMEOUT);
+  CHECK(ask(mesh, "stop", &reply) == MW_OK);
+  mw_reply_free(reply);
+  pthread_join(thread, NULL);
+  CHECK(t.number == 2 && mw_request_lost(NULL) && mw_request_lost((mw_request *)mesh));
+  mw_close(t.mesh, -1);
+  mw_close(mesh, -1);
+}
+
+static void several_handlers_at_once_are_refused_where_one_thread_runs_them(void) {
+  tally t = {NULL, 0, 0, 0, 0};
+  mw_handler handler = {&t, on_event, on_drop};
+  mw_request_handler server = {&t, on_request, on_drop};
+  mw_error *err = NULL;
+  t.mesh = connected();
+  CHECK(mw_consume(t.mesh, "alone", "group=g; handler_concurrency=2", handler, &err) == MW_INVALID);
+  CHECK(strstr(mw_error_text(err), "mw_consumer_new") != NULL);
+  mw_error_free(err);
+  CHECK(mw_serve(t.mesh, "alone", "handler_concurrency=2", server, &err) == MW_INVALID);
+  CHECK(strstr(mw_error_text(err), "mw_responder_new") != NULL && t.dropped == 2);
+  mw_error_free(err);
+  mw_close(t.mesh, -1);
 }
 
 static int not_called(void *ctx, mw_job *job) {
@@ -194,5 +237,7 @@ static void a_handler_that_closes_or_drains_its_client_is_told_that_it_would_wai
   test(requests_get_a_reply_many_or_why_there_is_none)                  \
   test(a_stop_holds_for_what_begins_later_too_and_for_its_client_alone) \
   test(what_is_no_client_cannot_be_stopped)                             \
+  test(a_handler_sees_that_its_requester_waits_no_longer)               \
+  test(several_handlers_at_once_are_refused_where_one_thread_runs_them) \
   test(a_handler_that_closes_or_drains_its_client_is_told_that_it_would_wait_for_itself)
 GROUP(handlers)

@@ -4,6 +4,7 @@
 /* Reads what is packed. */
 typedef struct {
   const unsigned char *at;
+  const unsigned char *event;
 } reader;
 
 static uint64_t number(reader *from, int bytes) {
@@ -23,18 +24,18 @@ static int is_part(reader *from, const unsigned char *event, const char *text) {
 /* Reads one message; gives whether it is of this topic and id, with this text. */
 static int is_message(reader *from, const char *topic, const char *id, const char *text) {
   enum { HEAD = 6 * 8 + 16 * 4 };
-  const unsigned char *begin = from->at, *event;
+  const unsigned char *begin = from->at, *event = from->event;
   size_t topic_len, event_len;
   int good = number(from, 8) > 0 && number(from, 8) == 0;
   from->at += 4 * 8;
   good = number(from, 4) == 1 && number(from, 4) == 0 && good;
   topic_len = (size_t)number(from, 4);
   event_len = (size_t)number(from, 4);
-  event = begin + HEAD + topic_len;
   good = good && topic_len == strlen(topic) && memcmp(begin + HEAD, topic, topic_len) == 0;
   good = good && is_part(from, event, id) && is_part(from, event, "/shop") && is_part(from, event, "sold") && is_part(from, event, "");
   good = good && is_part(from, event, text) && number(from, 4) == MW_TEXT_DATA && number(from, 4) == 0;
-  from->at = begin + (HEAD + topic_len + event_len + 7) / 8 * 8;
+  from->at = begin + (HEAD + topic_len + 7) / 8 * 8;
+  from->event += event_len;
   return good;
 }
 
@@ -51,8 +52,8 @@ static void messages_are_packed_one_behind_the_other(void) {
   mw_subscription *sub = NULL;
   mw_delivery *d[2];
   uintptr_t things[2];
-  unsigned char bytes[1024];
-  size_t needed = 0, again = 0;
+  unsigned char said[512], bytes[512];
+  mw_buffer heads = {NULL, 0, 0}, events = {NULL, 0, 0};
   reader from;
   publish(mesh, "packed", "1", "first");
   publish(mesh, "packed", "2", "second");
@@ -62,13 +63,20 @@ static void messages_are_packed_one_behind_the_other(void) {
   CHECK(d[0] != NULL && d[1] != NULL);
   things[0] = (uintptr_t)d[0];
   things[1] = (uintptr_t)d[1];
-  FINE(mw_pack(MW_DELIVERIES, things, 2, NULL, 0, &needed, &err));
-  CHECK(needed > 100 && needed < sizeof bytes);
+  FINE(mw_pack(MW_DELIVERIES, things, 2, &heads, &events, &err));
+  CHECK(heads.needed == 2 * (6 * 8 + 16 * 4 + 8) && events.needed > 50 && events.needed < sizeof bytes);
+  memset(said, 0xee, sizeof said);
   memset(bytes, 0xee, sizeof bytes);
-  FINE(mw_pack(MW_DELIVERIES, things, 2, bytes, needed, &again, &err));
-  from.at = bytes;
-  CHECK(again == needed && is_message(&from, "packed", "1", "first") && is_message(&from, "packed", "2", "second"));
-  CHECK(from.at == bytes + needed && bytes[needed] == 0xee);
+  heads.bytes = said;
+  heads.size = heads.needed;
+  events.bytes = bytes;
+  events.size = events.needed;
+  FINE(mw_pack(MW_DELIVERIES, things, 2, &heads, &events, &err));
+  from.at = said;
+  from.event = bytes;
+  CHECK(heads.needed == heads.size && events.needed == events.size);
+  CHECK(is_message(&from, "packed", "1", "first") && is_message(&from, "packed", "2", "second"));
+  CHECK(from.at == said + heads.size && *from.at == 0xee && from.event == bytes + events.size && *from.event == 0xee);
   CHECK(mw_ack(d[0]) == MW_OK && mw_ack(d[1]) == MW_OK);
   mw_unsubscribe(sub);
   mw_close(mesh, -1);
@@ -80,27 +88,32 @@ static void of_what_does_not_fit_or_is_no_message_nothing_is_written_beyond_the_
   mw_delivery *d;
   uintptr_t thing;
   unsigned char bytes[64];
-  size_t needed = 0, size, i;
+  mw_buffer heads = {NULL, 0, 0}, events = {NULL, 0, 0}, none = {NULL, sizeof bytes, 0};
+  size_t i;
   publish(mesh, "unpacked", "1", "x");
   FINE(mw_subscribe(mesh, "unpacked", "group=g", &sub, &err));
   d = next(sub);
   CHECK(d != NULL);
   thing = (uintptr_t)d;
-  for (size = 0; size < sizeof bytes; size++) {
+  heads.bytes = bytes;
+  events.bytes = bytes;
+  for (heads.size = 0; heads.size < sizeof bytes; heads.size++) {
     memset(bytes, 0xee, sizeof bytes);
-    FINE(mw_pack(MW_DELIVERIES, &thing, 1, bytes, size, &needed, &err));
-    CHECK(needed > sizeof bytes);
-    for (i = size; i < sizeof bytes; i++) CHECK(bytes[i] == 0xee);
+    FINE(mw_pack(MW_DELIVERIES, &thing, 1, &heads, &events, &err));
+    CHECK(heads.needed > sizeof bytes && events.needed > 0);
+    for (i = heads.size; i < sizeof bytes; i++) CHECK(bytes[i] == 0xee);
   }
-  CHECK(mw_pack(MW_DELIVERIES, NULL, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
-  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, NULL, sizeof bytes, &needed, NULL) == MW_INVALID);
-  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, bytes, sizeof bytes, NULL, NULL) == MW_INVALID);
-  CHECK(mw_pack(MW_WORKS, &thing, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, NULL, 1, &heads, &events, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, &none, &events, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, &heads, &none, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, NULL, &events, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, &heads, NULL, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_WORKS, &thing, 1, &heads, &events, NULL) == MW_INVALID);
   thing = (uintptr_t)sub;
-  CHECK(mw_pack(MW_WORKS, &thing, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_WORKS, &thing, 1, &heads, &events, NULL) == MW_INVALID);
   CHECK(mw_ack(d) == MW_OK);
   thing = (uintptr_t)d;
-  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, bytes, sizeof bytes, &needed, NULL) == MW_INVALID);
+  CHECK(mw_pack(MW_DELIVERIES, &thing, 1, &heads, &events, NULL) == MW_INVALID);
   mw_unsubscribe(sub);
   mw_close(mesh, -1);
 }

@@ -180,11 +180,36 @@ static void what_is_no_publish_that_waits_is_not_called_back(void) {
   mw_queue_free(queue);
 }
 
+static void text_that_is_no_json_is_not_published_as_json(void) {
+  const char *wrong[] = {"{\"a\":1,\n}", "", "{} x", "{'a':1}", "NaN"};
+  mw_client *mesh = connected();
+  mw_queue *queue = mw_queue_new(1);
+  mw_event event = {mw_json("[1,"), NULL};
+  mw_result result;
+  mw_reply *reply = NULL;
+  mw_error *err = NULL;
+  size_t i;
+  for (i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    CHECK(mw_publish(mesh, "json", mw_json(wrong[i]), NULL, NULL, &err) == MW_INVALID);
+    CHECK(strstr(mw_error_text(err), "no JSON") != NULL && (i > 0 || strstr(mw_error_text(err), "line 2 column 1") != NULL));
+    mw_error_free(err);
+  }
+  CHECK(mw_publish_start(mesh, "json", mw_json("{"), NULL, queue, 1, NULL) == MW_INVALID);
+  CHECK(mw_request_reply(mesh, "json", mw_json("{"), NULL, NULL, &reply, NULL) == MW_INVALID);
+  FINE(mw_publish_batch(mesh, "json", &event, 1, &result, NULL));
+  CHECK(mw_error_code(result.error) == MW_INVALID);
+  mw_error_free(result.error);
+  FINE(mw_publish(mesh, "json", mw_json(" {\"a\":[1,2.5e3,null,\"\\u00e9\"]} "), NULL, NULL, &err));
+  mw_close(mesh, -1);
+  mw_queue_free(queue);
+}
+
 #define TESTS(test)                                                               \
   test(what_is_published_is_received_with_all_its_attributes)                     \
   test(a_batch_has_a_result_for_each_event_and_what_is_wrong_with_one_is_its_own) \
   test(a_queue_brings_exactly_one_completion_for_each_publish)                    \
   test(empty_and_large_data_come_as_they_were)                                    \
   test(a_publish_that_waits_for_room_is_called_back_and_one_that_has_left_is_not) \
-  test(what_is_no_publish_that_waits_is_not_called_back)
+  test(what_is_no_publish_that_waits_is_not_called_back)                          \
+  test(text_that_is_no_json_is_not_published_as_json)
 GROUP(publishing)

@@ -47,12 +47,24 @@ static void hooks_see_every_publish_and_delivery(void) {
 }
 
 static void on_record(void *ctx, const mw_record *record) {
-  if (record->level >= MW_LEVEL_WARN && strstr(record->text, "dropped without ack") != NULL) ((tally *)ctx)->handled++;
+  tally *t = (tally *)ctx;
+  size_t i;
+  if (record->level < MW_LEVEL_WARN || strstr(record->text, "dropped without ack") == NULL) return;
+  t->handled++;
+  if (strncmp(record->text, record->sentence, strlen(record->sentence)) != 0 || strchr(record->sentence, '=') != NULL) t->failed++;
+  for (i = 0; i < record->field_count; i++)
+    if (strcmp(record->fields[i].name, "topic") == 0 && strcmp(record->fields[i].value, "logged") == 0) t->dropped++;
+}
+
+static void on_any(void *ctx, const mw_record *record) {
+  tally *t = (tally *)ctx;
+  if (record->level < MW_LEVEL_WARN) t->number++;
 }
 
 static void what_the_library_logs_is_told_on_the_thread_that_asks(void) {
   tally t = {NULL, 0, 0, 0, 0};
   mw_subscription *sub = NULL;
+  CHECK(mw_logs_level(MW_LEVEL_WARN, NULL) == MW_INVALID);
   FINE(mw_logs_keep(MW_LEVEL_WARN, &err));
   CHECK(mw_logs_keep(MW_LEVEL_INFO, NULL) == MW_ALREADY_EXISTS && mw_logs_keep(9, NULL) == MW_INVALID);
   t.mesh = connected();
@@ -60,7 +72,15 @@ static void what_the_library_logs_is_told_on_the_thread_that_asks(void) {
   FINE(mw_subscribe(t.mesh, "logged", "group=g", &sub, &err));
   mw_delivery_free(next(sub));
   while (t.handled == 0) CHECK(mw_logs_dispatch(PATIENCE, on_record, &t, NULL) == MW_OK);
+  CHECK(t.handled == 1 && t.failed == 0 && t.dropped == 1);
   mw_unsubscribe(sub);
+  /* Another level holds from then on. */
+  CHECK(mw_logs_level(9, NULL) == MW_INVALID);
+  FINE(mw_logs_level(MW_LEVEL_TRACE, &err));
+  FINE(mw_subscribe(t.mesh, "logged", NULL, &sub, &err));
+  while (t.number == 0) CHECK(mw_logs_dispatch(PATIENCE, on_any, &t, NULL) == MW_OK);
+  mw_unsubscribe(sub);
+  FINE(mw_logs_level(MW_LEVEL_ERROR, &err));
   mw_close(t.mesh, -1);
 }
 

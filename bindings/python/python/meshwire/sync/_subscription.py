@@ -44,13 +44,13 @@ class Subscription:
 
     def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
-        list: none came in time, or ``ended``."""
+        list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
+        each has one of its own from when the one before it was settled."""
         if self._shown is not None:
             self._shown.look()
         self._stream.wait(most, wait)
-        take = self._stream.batch
-        batch: list[Delivery] = take(most) if self._shown is None else self._shown.batch(take, most)
-        return batch
+        batch: list[Delivery] = self._stream.batch(most)
+        return batch if self._shown is None else self._shown.batch(batch)
 
     @property
     def ended(self) -> bool:

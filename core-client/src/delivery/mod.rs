@@ -1,4 +1,6 @@
-//! One event in the hands of a consumer.
+//! One event in the hands of a consumer; in [`hand`], how it comes there.
+
+mod hand;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -51,8 +53,10 @@ pub struct Delivery {
     layout: EventLayout,
     inbox: Arc<Inbox>,
     place: Place,
-    /// The program was not handed it yet: a binding has it.
+    /// Its lease is looked after: a binding has it, or it waits for its turn in the program's hands.
     unclaimed: Option<Arc<Claim>>,
+    /// The program has it.
+    handed: bool,
     settled: bool,
 }
 
@@ -129,11 +133,11 @@ impl Delivery {
                     .with("position", place.position.to_string()));
             }
         };
-        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, unclaimed: None, settled: false })
+        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, unclaimed: None, handed: true, settled: false })
     }
 
-    pub(crate) fn unclaimed(mut self, claim: Option<Arc<Claim>>) -> Self {
-        self.unclaimed = claim;
+    pub(crate) fn unclaimed(mut self, claim: Option<Arc<Claim>>, handed: bool) -> Self {
+        (self.unclaimed, self.handed) = (claim, handed);
         self
     }
 
@@ -285,7 +289,7 @@ impl Delivery {
     /// Still working: the lease begins anew. It can be made to last up to 12 h in
     /// all. Sent as [`ack`](Self::ack) is; [`consume`](crate::Mesh::consume) does it by itself.
     pub fn extend(&self) {
-        self.claim_anyhow();
+        self.claim_unhanded();
         self.inbox.extend([(self.place.generation, self.place.number, 1)]);
     }
 
@@ -297,7 +301,7 @@ impl Delivery {
     /// # Cancel safety
     /// It is sent whether the answer is awaited or not.
     pub fn extend_confirmed(&self) -> impl Future<Output = Result<()>> + Send + use<> {
-        self.claim_anyhow();
+        self.claim_unhanded();
         let answer = self.inbox.settle_confirmed(self.range(SettleKind::Extend.into()));
         let (inbox, position) = (Arc::clone(&self.inbox), self.position());
         async move { answered(answer, "extend_confirmed", &inbox, position).await }
@@ -359,9 +363,7 @@ impl Delivery {
     /// What becomes of it is known: from here on it is not dropped.
     fn decided(&mut self, how: &How) {
         self.settled = true;
-        if let Some(claim) = self.unclaimed.take() {
-            claim.take(self.place.number);
-        }
+        self.claim_unhanded();
         let settled = match how.kind {
             SettleKind::Ack => SettledAs::Ack,
             SettleKind::Reject => SettledAs::Reject,
@@ -420,44 +422,6 @@ impl Delivery {
     pub(crate) const fn number(&self) -> u64 {
         self.place.number
     }
-
-    /// The program is handed it now, and with it all before it; `false`: it comes again, or the client drains, and it is to be
-    /// [forgotten](Self::forget). For bindings, which took it [ahead](crate::Subscription::take_ahead). What is said of it claims it too.
-    #[doc(hidden)]
-    pub fn claim(&mut self) -> bool {
-        // First: either this sees that the client drains, or the drain that it is out.
-        let claimed = self.claim_anyhow() && !self.inbox.is_stopped() && !self.is_stale();
-        if claimed {
-            self.unclaimed = None;
-        }
-        claimed
-    }
-
-    /// `false`: its lease was given back.
-    fn claim_anyhow(&self) -> bool {
-        self.unclaimed.as_ref().is_none_or(|claim| claim.take(self.place.number))
-    }
-
-    /// Gives it back unbegun: it comes again at once, and has not failed. So is one that is dropped [unclaimed](Self::claim).
-    #[doc(hidden)]
-    pub fn give_back(mut self) {
-        self.return_unbegun();
-    }
-
-    fn return_unbegun(&mut self) {
-        self.settled = true;
-        if self.is_stale() || !self.claim_anyhow() {
-            return self.inbox.forget(&self.range(SettleKind::Release.into()));
-        }
-        self.inbox.settle(self.range(SettleKind::Release.into()), self.event.len(), self.place.position);
-    }
-
-    /// Lets go without a word, because the event is known to come again.
-    #[doc(hidden)]
-    pub fn forget(mut self) {
-        self.settled = true;
-        self.inbox.forget(&self.range(SettleKind::Release.into()));
-    }
 }
 
 /// The gateway's word on a settle.
@@ -480,7 +444,7 @@ impl Drop for Delivery {
         if self.settled {
             return;
         }
-        if self.unclaimed.is_some() {
+        if self.unclaimed.is_some() && !self.handed {
             return self.return_unbegun();
         }
         self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);
