@@ -3,36 +3,10 @@
 //     node ours.mjs both|round-trip|slope URL [EVENTS]
 
 import { connect } from "meshwire";
+import { BYTES, both, FLIGHT, flood, payload } from "./both.mjs";
 
-const BYTES = 256;
-const FLIGHT = 1024;
 const [what, url, said] = process.argv.slice(2);
 const COUNT = Number(said ?? 200_000);
-const payload = new Uint8Array(BYTES).fill(97);
-
-const rate = (count, began) => Math.round((count / (performance.now() - began)) * 1000);
-
-/** Publishes so many, as many at once as may be in flight. */
-async function flood(count, publish) {
-  let begun = 0;
-  const one = async () => {
-    while (begun++ < count) await publish();
-  };
-  await Promise.all(Array.from({ length: FLIGHT }, one));
-}
-
-/** Both are warm when they are measured. */
-async function both(publish, receive) {
-  const warm = Math.floor(COUNT / 5);
-  await flood(warm, publish);
-  let began = performance.now();
-  await flood(COUNT, publish);
-  console.log(`publish ${rate(COUNT, began)}`);
-  await receive(warm);
-  began = performance.now();
-  await receive(COUNT);
-  console.log(`receive ${rate(COUNT, began)}`);
-}
 
 /** Microseconds of a publish that is awaited, in the middle. */
 async function roundTrip(publish) {
@@ -67,7 +41,7 @@ if (what === "round-trip") await roundTrip(publish);
 else if (what === "slope") await slope(publish);
 else {
   const subscription = await mesh.subscribe(topic, { group: "bench", start: "earliest", prefetchEvents: FLIGHT });
-  await both(publish, async (count) => {
+  await both(COUNT, publish, async (count) => {
     for (let left = count; left > 0; left--) {
       const { value } = await subscription.next();
       if (value.data.length !== BYTES) throw new Error("not what was published");

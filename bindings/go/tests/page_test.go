@@ -124,11 +124,13 @@ func page(t *testing.T) (programs, tests, parts []string) {
 // All code of docs/go.md is run: programs, tests, and the pieces of programs with what they speak of around them.
 func TestThePageOfGoSaysWhatCompilesAndRuns(t *testing.T) {
 	programs, tests, parts := page(t)
-	folder := examples(t)
+	// Deeper than the examples, beside those of another run.
+	folder, err := os.MkdirTemp(examples(t), "page")
+	fine(t, err)
+	t.Cleanup(func() { os.RemoveAll(folder) })
 	put := func(name, file, code string) string {
 		place := filepath.Join(folder, name)
 		fine(t, os.MkdirAll(place, 0o755))
-		t.Cleanup(func() { os.RemoveAll(place) })
 		fine(t, os.WriteFile(filepath.Join(place, file), []byte(code), 0o644))
 		return place
 	}

@@ -333,13 +333,13 @@ export interface Draft extends EventAttributes, Timing {
   attributes: Record<string, AttributeValue | Date | undefined>;
 }
 
-/** What a program wants to see of every publish and every delivery of a client. */
+/** What a program wants to see of every publish and every delivery of a client. Hooks are called and not awaited: none may give a promise. */
 export interface Hooks {
   /** Before an event is published: it may be changed. What is thrown refuses it. */
   onPublish?: ((topic: string, event: Draft) => void) | undefined;
-  /** Before a delivery is handed on. */
+  /** Before a delivery is handed on. What is thrown nacks it. */
   onDelivery?: ((delivery: Message) => void) | undefined;
-  /** What became of it. */
+  /** What became of it. What is thrown is logged. */
   onSettle?: ((delivery: Message, how: "ack" | "nack" | "reject" | "dropped") => void) | undefined;
 }
 
@@ -523,7 +523,8 @@ export declare class Mesh {
   flush(options?: Cancellable): Promise<void>;
   request(topic: string, data?: EventInput, options?: RequestOptions): Promise<Event>;
   requestStream(topic: string, data?: EventInput, options?: RequestStreamOptions): Promise<Replies>;
-  /** Answers requests. What the handler returns is the reply; what it yields are many. Resolves when it was stopped. */
+  /** Answers requests. What the handler returns is the reply, one without data if that is nothing and it has sent none; what it yields are
+   * many. Resolves when it was stopped. */
   serve(topic: string, handler: ServeHandler): Promise<void>;
   serve(topic: string, options: ServeOptions | undefined, handler: ServeHandler): Promise<void>;
   subscribe(topic: string, options?: SubscribeOptions): Promise<Subscription>;

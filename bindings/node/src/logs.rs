@@ -109,8 +109,8 @@ impl Bridge {
             };
             let mut begun: Result<()> = Ok(());
             BEGUN.call_once(|| {
-                // Each environment is told of what it asked for: kept is what any may ask for, but the finest.
-                begun = keep_logs(Level::Debug.min(least));
+                // Each environment is told of what it asked for, also if that is more than the first did.
+                begun = keep_logs(Level::Trace);
                 // Without a thread there are no logs, and all else goes on.
                 drop(std::thread::Builder::new().name("meshwire-logs".to_owned()).spawn(hand_round));
             });

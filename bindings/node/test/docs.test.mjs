@@ -12,6 +12,7 @@ const said = {
   "Publish many": "1000 kept\nfalse\n",
   Consume: "an order without an id\n",
   "Ask and answer": "42\n1\n2\n3\n",
+  Hooks: "came with 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\n1 ack\n",
   Errors: /^NO_RESPONDERS request /,
 };
 

@@ -154,12 +154,35 @@ test("a request is answered by what its handler returns, in every form", async (
   assert.deepEqual([...(await mesh.request("quote", "bytes", { type: "quote.asked" })).data], [0, 255]);
   const reply = await mesh.request("quote", "event", { timeoutMs: 2000, retry: true });
   assert.deepEqual([reply.type, reply.attributes.n], ["quote.given", 1]);
-  await assert.rejects(mesh.request("quote", "nothing"), coded("RESPONDER_FAILED"));
+  assert.equal((await mesh.request("quote", "nothing")).dataKind, "absent");
   await assert.rejects(mesh.request("quote", "wrong"), (error) => coded("RESPONDER_FAILED")(error) && /BigInt/.test(error.message));
   await assert.rejects(mesh.request("quote", "else"), (error) => coded("RESPONDER_FAILED", { operation: "request" })(error) && /no such thing/.test(error.message));
   stop.abort();
   await serving;
   await assert.rejects(mesh.request("quote", "text"), coded("NO_RESPONDERS", { retryable: true }));
+});
+
+test("who sends replies itself, and returns nothing, has said all", async (t) => {
+  const { mesh } = await room(t);
+  const stop = new AbortController();
+  const counting = mesh.serve("count", { signal: stop.signal }, async (request, replies) => {
+    for (let n = 0; n < request.json(); n++) await replies.send(n);
+  });
+  const listing = mesh.serve("list", { signal: stop.signal }, function* () {
+    yield* ["a", "b"];
+  });
+  await served(mesh, "count", 1);
+  const all = async (topic, data) => {
+    const seen = [];
+    for await (const reply of await mesh.requestStream(topic, data)) seen.push(reply.text());
+    return seen;
+  };
+  assert.deepEqual([await all("count", 2), await all("count", 0)], [["0", "1"], []]);
+  await served(mesh, "list");
+  assert.deepEqual(await all("list"), ["a", "b"]);
+  await assert.rejects(mesh.request("count", 0), coded("RESPONDER_FAILED"));
+  stop.abort();
+  await Promise.all([counting, listing]);
 });
 
 test("many replies are yielded, taken one by one, and left in the middle", async (t) => {

@@ -134,12 +134,68 @@ test("hooks see every publish, delivery and settle, and may change or refuse an 
   await assert.rejects((await strict.subscribe("others", { group: "g" })).next(), mistake);
 });
 
+test("a hook that gives a promise is refused, and one that throws ends nothing", async (t) => {
+  const { gateway, client, mesh } = await room(t);
+  const refused = [
+    ["onPublish", async () => {}], ["onDelivery", async () => {}], ["onSettle", async () => {}], ["onPublish", 7], ["onDelivery", {}], ["onState", "x"],
+    ["onSettle", function* () {}],
+  ];
+  for (const [name, hook] of refused) {
+    await assert.rejects(connect({ url: gateway.url, [name]: hook }), (error) => coded("INVALID", { operation: "connect" })(error) && error.message.includes(name));
+  }
+  const later = await client({ onPublish: () => Promise.reject(new Error("nobody hears it")) });
+  const asynchronous = (error) => coded("INVALID", { operation: "publish" })(error) && /onPublish.*not awaited/.test(error.message);
+  await assert.rejects(later.publish("orders", "x"), asynchronous);
+  await assert.rejects(later.publishStart("orders", "x"), asynchronous);
+  assert.ok(asynchronous((await later.publishBatch("orders", ["x"]))[0].error));
+
+  const records = [];
+  t.after(onLog((record) => records.push(record), { level: "error" }));
+  await mesh.publishBatch("orders", ["a", "b", "c"]);
+  const throws = await client({ onSettle() { throw new Error("mine"); } });
+  const orders = await throws.subscribe("orders", { group: "g" });
+  const [a, b] = await take(orders, 2);
+  a.ack();
+  await b.ackConfirmed();
+  await orders.close();
+  await throws.consume("orders", { group: "g", signal: AbortSignal.timeout(10_000) }, () => void throws.close());
+  await throws.close();
+  assert.equal((await mesh.groups.get("orders", "g")).lag, 0);
+  assert.deepEqual(records.map(({ level, text }) => [level, text]), Array(3).fill(["error", 'a hook failed error="mine" hook=onSettle topic=orders']));
+});
+
+test("a hook that fails in a batch nacks its delivery, and is told behind those before it", async (t) => {
+  const { client, mesh } = await room(t);
+  await mesh.publishBatch("orders", ["a", "bad", "b"]);
+  const mistake = new Error("not this one");
+  const strict = await client({ onDelivery(delivery) { if (delivery.text() === "bad" && delivery.attempt === 1) throw mistake; } });
+  const orders = await strict.subscribe("orders", { group: "g", backoffMinMs: 0 });
+  const [seen, failed] = [[], []];
+  while (seen.length < 3) {
+    for (const delivery of await orders.batch(10).catch((error) => (failed.push(error), []))) {
+      seen.push(`${delivery.text()} ${delivery.attempt}`);
+      delivery.ack();
+    }
+  }
+  assert.deepEqual([seen.sort(), failed], [["a 1", "b 1", "bad 2"], [mistake]]);
+});
+
 test("what the client logs is told to who listens, until it does not", async (t) => {
   const records = [];
   const stop = onLog((record) => records.push(record), { level: "info" });
   const { mesh } = await room(t);
   await mesh.subscribe("orders");
   while (!records.some((record) => /without a group/.test(record.text))) await after(1);
+  // Another one may ask for more.
+  const debug = [];
+  const quiet = onLog((record) => debug.push(record.level), { level: "trace" });
+  const gateway = await Gateway.start();
+  const mesh2 = await connect({ url: gateway.url, reconnectMaxMs: 20 });
+  await gateway.kill();
+  while (!debug.includes("debug")) await after(1);
+  quiet();
+  await mesh2.close({ timeoutMs: 0 }).catch(() => {});
+  assert.ok(!records.some((record) => record.level === "debug"));
   const [record] = records;
   assert.ok(record.time instanceof Date && record.target.startsWith("meshwire") && record.level === "info");
   stop();

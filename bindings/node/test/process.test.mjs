@@ -1,5 +1,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import fs from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
 import { test } from "node:test";
 import { Worker } from "node:worker_threads";
 import { program, room } from "./rig.mjs";
@@ -63,6 +66,28 @@ test("a process may exit in the middle of anything", async (t) => {
   ];
   const runs = middle.flatMap((body) => ["", "await new Promise((r) => setTimeout(r, 20));"].map((wait) => program(`${head} ${body} ${wait} process.exit(5);`, { args: [gateway.url] })));
   for (const { code, signal, err } of await Promise.all(runs)) assert.deepEqual([code, signal], [5, null], err);
+});
+
+test("a process that exits with an offline buffer open ends as it says, and keeps what is in its file", async (t) => {
+  const folder = await fs.mkdtemp(path.join(os.tmpdir(), "meshwire-"));
+  t.after(() => fs.rm(folder, { recursive: true }));
+  const offlineFile = path.join(folder, "offline");
+  const ends = ["process.exit(3);", "setImmediate(() => process.exit(3));", "new Worker('', { eval: true }); process.exit(3);"];
+  for (const options of [{}, { offlineFile }]) {
+    for (const end of ends) {
+      const source = `import { connect } from "meshwire"; import { Worker } from "node:worker_threads";
+        const mesh = await connect(${JSON.stringify({ url: "tcp://127.0.0.1:1", publishOffline: "buffer", ...options })});
+        for (let n = 0; n < 3; n++) mesh.publish("t", String(n)).catch(() => {});
+        await mesh.publishStart("t", "3");
+        ${end}`;
+      const { code, signal, err } = await program(source);
+      assert.deepEqual([code, signal, /panick/.test(err)], [3, null, false], `${end} ${err}`);
+    }
+  }
+  const { client } = await room(t);
+  const restored = await client({ publishOffline: "buffer", offlineFile });
+  await restored.flush();
+  assert.equal((await restored.topics.get("t")).events, 4 * ends.length);
 });
 
 test("a rejected publish that nobody awaits is an ordinary unhandled rejection with our code", async (t) => {

@@ -146,6 +146,18 @@ test("a publish can be started, and its receipt asked for later", async (t) => {
   await assert.rejects(mesh.publishStart("no topic!", "x"), coded("INVALID"));
 });
 
+test("publishes that are started together keep their order, among others too", async (t) => {
+  const { mesh } = await room(t);
+  const begun = [];
+  for (let n = 0; n < 300; n += 3) {
+    begun.push(mesh.publishStart("orders", String(n)), mesh.publish("orders", String(n + 1)), mesh.publishStart("orders", String(n + 2)));
+  }
+  const receipts = await Promise.all(begun.map(async (one) => (await one).receipt?.() ?? one));
+  assert.deepEqual(receipts.map((receipt) => receipt.position), receipts.map((_, n) => String(n + 1)));
+  const orders = await take(await mesh.subscribe("orders", { group: "g", prefetchEvents: 300 }), 300);
+  assert.deepEqual(orders.map((one) => one.text()), orders.map((_, n) => String(n)));
+});
+
 test("events are delivered when they are to be, and not when they have expired", async (t) => {
   const { mesh } = await room(t);
   const orders = await mesh.subscribe("orders", { group: "g" });

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use meshwire_embed::{Ask, Draft, Options, Queue, Result, Room, State};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
-use crate::draft::{at_once, draft, duration, timed};
+use crate::draft::{argument, at_once, draft, duration, timed};
 use crate::errors::{Raise as _, closed};
 use crate::outcome::{Home, Inner, object};
 use crate::pending::Pending;
@@ -112,14 +112,14 @@ impl Client {
     /// if nobody awaits it.
     fn publish(
         slf: &Bound<'_, Self>,
-        topic: &str,
+        topic: &Bound<'_, PyString>,
         value: &Bound<'_, PyAny>,
         wait: bool,
         kept: bool,
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<Pending>> {
         let py = slf.py();
-        let event = timed(py, value, said)?;
+        let (topic, event) = (argument("topic", topic)?, timed(py, value, said)?);
         let this = slf.get();
         let (client, pump) = (this.open("publish").raise(py)?, &this.home.0.pump);
         let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
@@ -130,12 +130,12 @@ impl Client {
     /// Publishes an event, and waits for its receipt on this thread.
     fn publish_sync(
         slf: &Bound<'_, Self>,
-        topic: &str,
+        topic: &Bound<'_, PyString>,
         value: &Bound<'_, PyAny>,
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
-        let event = timed(py, value, said)?;
+        let (topic, event) = (argument("topic", topic)?, timed(py, value, said)?);
         let this = slf.get();
         let client = this.open("publish").raise(py)?;
         let cancel = |queue: &Queue| drop(client.cancel_publish(queue, 0));
@@ -160,22 +160,28 @@ impl Client {
     /// Publishes an event: comes to a pending when it was admitted, and is in the offline file if there is one.
     fn publish_start(
         slf: &Bound<'_, Self>,
-        topic: String,
+        topic: &Bound<'_, PyString>,
         value: &Bound<'_, PyAny>,
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
+        let topic = argument("topic", topic)?.to_owned();
         let event = Box::new(timed(py, value, said)?);
         Self::ask(slf, Ask::PublishStart { topic, event })
     }
 
     /// Publishes events: comes to a receipt or an error for each.
-    fn publish_batch(slf: &Bound<'_, Self>, topic: String, values: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+    fn publish_batch(
+        slf: &Bound<'_, Self>,
+        topic: &Bound<'_, PyString>,
+        values: &Bound<'_, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
+        let topic = argument("topic", topic)?.to_owned();
         let mut events = Vec::new();
         for value in values.try_iter()? {
             let event = draft(py, &value?, None).map_err(|fault| fault.of_one(py));
-            events.push(event.and_then(Draft::finish));
+            events.push(event.and_then(Draft::finish).map_err(|error| error.of_call("publish")));
         }
         Self::ask(slf, Ask::PublishBatch { topic, events })
     }
@@ -211,43 +217,48 @@ impl Client {
         Self::ask(slf, Ask::StateAfter(before))
     }
 
-    fn subscribe(slf: &Bound<'_, Self>, topic: String, options: Words) -> PyResult<Py<PyAny>> {
+    fn subscribe(slf: &Bound<'_, Self>, topic: &Bound<'_, PyString>, options: Words) -> PyResult<Py<PyAny>> {
+        let topic = argument("topic", topic)?.to_owned();
         Self::ask(slf, Ask::Subscribe { topic, options: words(options) })
     }
 
     fn request(
         slf: &Bound<'_, Self>,
-        topic: String,
+        topic: &Bound<'_, PyString>,
         value: &Bound<'_, PyAny>,
         options: Words,
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
+        let topic = argument("topic", topic)?.to_owned();
         let event = Box::new(at_once(py, value, said)?);
         Self::ask(slf, Ask::Request { topic, event, options: words(options) })
     }
 
     fn request_stream(
         slf: &Bound<'_, Self>,
-        topic: String,
+        topic: &Bound<'_, PyString>,
         value: &Bound<'_, PyAny>,
         options: Words,
         said: &Bound<'_, PyDict>,
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
+        let topic = argument("topic", topic)?.to_owned();
         let event = Box::new(at_once(py, value, said)?);
         Self::ask(slf, Ask::RequestStream { topic, event, options: words(options) })
     }
 
     /// Begins to consume: a stream of jobs, and how many handlers may run at once.
-    fn consume(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<(Py<PyAny>, u64)> {
+    fn consume(&self, topic: &Bound<'_, PyString>, options: Words) -> PyResult<(Py<PyAny>, u64)> {
+        let (py, topic) = (topic.py(), argument("topic", topic)?);
         let consumer = self.open("consume").and_then(|client| client.consume(topic, &words(options))).raise(py)?;
         let concurrency = consumer.concurrency().raise(py)?;
         Ok((Stream::make(py, Source::Consumer(consumer), self.home.clone())?, concurrency))
     }
 
     /// Begins to serve: a stream of requests, and how many handlers may run at once.
-    fn serve(&self, py: Python<'_>, topic: &str, options: Words) -> PyResult<(Py<PyAny>, u64)> {
+    fn serve(&self, topic: &Bound<'_, PyString>, options: Words) -> PyResult<(Py<PyAny>, u64)> {
+        let (py, topic) = (topic.py(), argument("topic", topic)?);
         let responder = self.open("serve").and_then(|client| client.serve(topic, &words(options))).raise(py)?;
         let concurrency = responder.concurrency().raise(py)?;
         Ok((Stream::make(py, Source::Responder(responder), self.home.clone())?, concurrency))

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use crate::confirm;
-use crate::draft::duration;
+use crate::draft::{Reason, duration};
 use crate::errors::{Raise as _, raised};
 use crate::message::{Body, Message, moment_of};
 use crate::outcome::Home;
@@ -157,9 +157,9 @@ impl Held {
     }
 
     /// Never again: a dead letter.
-    #[pyo3(signature = (reason=""))]
-    fn reject(slf: &Bound<'_, Self>, reason: &str) -> PyResult<()> {
-        Self::settle(slf, "reject", Settle::Reject(reason.to_owned()))
+    #[pyo3(signature = (reason=Reason::default()), text_signature = "($self, reason='')")]
+    fn reject(slf: &Bound<'_, Self>, reason: Reason) -> PyResult<()> {
+        Self::settle(slf, "reject", Settle::Reject(reason.0))
     }
 
     /// Still working: its lease begins anew.
@@ -187,9 +187,9 @@ impl Delivery {
     }
 
     /// As `reject`, likewise.
-    #[pyo3(signature = (reason=""))]
-    fn reject_confirmed(slf: &Bound<'_, Self>, reason: &str) -> PyResult<Py<Pending>> {
-        confirm::begin(slf.as_super(), Settle::Reject(reason.to_owned()))
+    #[pyo3(signature = (reason=Reason::default()), text_signature = "($self, reason='')")]
+    fn reject_confirmed(slf: &Bound<'_, Self>, reason: Reason) -> PyResult<Py<Pending>> {
+        confirm::begin(slf.as_super(), Settle::Reject(reason.0))
     }
 
     /// As `extend`, likewise.
@@ -213,9 +213,9 @@ impl SyncDelivery {
     }
 
     /// As `reject`, likewise.
-    #[pyo3(signature = (reason=""))]
-    fn reject_confirmed(slf: &Bound<'_, Self>, reason: &str) -> PyResult<()> {
-        confirm::wait(slf.as_super(), Settle::Reject(reason.to_owned()))
+    #[pyo3(signature = (reason=Reason::default()), text_signature = "($self, reason='')")]
+    fn reject_confirmed(slf: &Bound<'_, Self>, reason: Reason) -> PyResult<()> {
+        confirm::wait(slf.as_super(), Settle::Reject(reason.0))
     }
 
     /// As `extend`, likewise.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshwire_embed::{Bytes, Draft, Error, ErrorKind, Event, TimedEvent};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
@@ -43,6 +43,13 @@ impl From<pyo3::CastError<'_, '_>> for Fault {
 }
 
 impl Fault {
+    fn of_call(self, operation: &'static str) -> Self {
+        match self {
+            Self::Ours(error) => Self::Ours(error.of_call(operation)),
+            python => python,
+        }
+    }
+
     /// It, raised.
     pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
         match self {
@@ -68,6 +75,34 @@ fn invalid(name: &str, problem: &str) -> Fault {
     Error::of_host(ErrorKind::Invalid, "event", format!("{name}: {problem}")).into()
 }
 
+/// A text of Python's as text that can be sent: half of a surrogate pair has no place in UTF-8.
+pub(crate) fn text<'a>(name: &str, text: &'a Bound<'_, PyString>) -> Drafted<&'a str> {
+    text.to_str().map_err(|problem| {
+        if problem.is_instance_of::<PyUnicodeEncodeError>(text.py()) {
+            return invalid(name, "the text has half of a surrogate pair, which UTF-8 has no place for");
+        }
+        problem.into()
+    })
+}
+
+/// The same of an argument that was handed in.
+pub(crate) fn argument<'a>(name: &str, said: &'a Bound<'_, PyString>) -> PyResult<&'a str> {
+    text(name, said).map_err(|fault| fault.raised(said.py()))
+}
+
+/// Why a delivery is rejected.
+#[derive(Default)]
+pub(crate) struct Reason(pub(crate) String);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Reason {
+    type Error = PyErr;
+
+    fn extract(said: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
+        let said = said.cast::<PyString>()?;
+        argument("reason", &said).map(|reason| Self(reason.to_owned()))
+    }
+}
+
 fn function<'py>(py: Python<'py>, place: &'py PyOnceLock<Py<PyAny>>, name: &str) -> PyResult<&'py Bound<'py, PyAny>> {
     let found = place.get_or_try_init(py, || py.import("meshwire._event")?.getattr(name).map(Bound::unbind))?;
     Ok(found.bind(py))
@@ -84,7 +119,7 @@ pub(crate) fn draft(py: Python<'_>, value: &Bound<'_, PyAny>, said: Option<&Boun
 
 fn said_all(mut draft: Draft, said: &Bound<'_, PyDict>) -> Drafted<Draft> {
     for (name, value) in said.iter() {
-        draft = said_one(draft, name.cast::<PyString>()?.to_str()?, &value)?;
+        draft = said_one(draft, text("attribute", name.cast()?)?, &value)?;
     }
     Ok(draft)
 }
@@ -110,9 +145,10 @@ fn said_one(draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> Drafted<Draft
             let mut draft = draft;
             for pair in value.call_method0("items")?.try_iter()? {
                 let (name, value) = pair?.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;
+                let name = text("attributes", &name)?;
                 draft = match value.cast::<PyString>() {
-                    Ok(text) => draft.extension_text(name.to_str()?, text.to_str()?)?,
-                    Err(_) => attribute(draft, name.to_str()?, &value)?,
+                    Ok(value) => draft.extension_text(name, text(name, value)?)?,
+                    Err(_) => attribute(draft, name, &value)?,
                 };
             }
             Ok(draft)
@@ -133,19 +169,19 @@ fn said_one(draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> Drafted<Draft
 /// The event to publish.
 pub(crate) fn timed(py: Python<'_>, value: &Bound<'_, PyAny>, said: &Bound<'_, PyDict>) -> PyResult<TimedEvent> {
     let event = draft(py, value, Some(said)).and_then(|draft| Ok(draft.finish()?));
-    event.map_err(|fault| fault.raised(py))
+    event.map_err(|fault| fault.of_call("publish").raised(py))
 }
 
 /// The event to ask with.
 pub(crate) fn at_once(py: Python<'_>, value: &Bound<'_, PyAny>, said: &Bound<'_, PyDict>) -> PyResult<Event> {
     let event = draft(py, value, Some(said)).and_then(|draft| Ok(draft.finish_now()?));
-    event.map_err(|fault| fault.raised(py))
+    event.map_err(|fault| fault.of_call("request").raised(py))
 }
 
 /// The event to reply with.
 pub(crate) fn event(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Event> {
     let event = draft(py, value, None).and_then(|draft| Ok(draft.finish_now()?));
-    event.map_err(|fault| fault.raised(py))
+    event.map_err(|fault| fault.of_call("reply").raised(py))
 }
 
 /// Data of types that are never events.
@@ -165,8 +201,8 @@ fn data(py: Python<'_>, draft: Draft, value: &Bound<'_, PyAny>) -> Drafted<Draft
     if let Ok(bytes) = value.cast::<PyBytes>() {
         return Ok(draft.bytes(Bytes::copy_from_slice(bytes.as_bytes())));
     }
-    if let Ok(text) = value.cast::<PyString>() {
-        return Ok(draft.words(text.to_str()?));
+    if let Ok(words) = value.cast::<PyString>() {
+        return Ok(draft.words(text("data", words)?));
     }
     if value.is_none() {
         return Ok(draft);
@@ -176,12 +212,12 @@ fn data(py: Python<'_>, draft: Draft, value: &Bound<'_, PyAny>) -> Drafted<Draft
         return Ok(draft.bytes(Bytes::copy_from_slice(bytes.cast::<PyBytes>()?.as_bytes())));
     }
     let json = function(py, &TO_JSON, "to_json")?.call1((value,))?;
-    Ok(draft.json(json.cast::<PyString>()?.to_str()?))
+    Ok(draft.json(text("data", json.cast()?)?))
 }
 
 fn attribute(draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> Drafted<Draft> {
-    if let Ok(text) = value.cast::<PyString>() {
-        return Ok(draft.text(name, text.to_str()?)?);
+    if let Ok(said) = value.cast::<PyString>() {
+        return Ok(draft.text(name, text(name, said)?)?);
     }
     // True is an int to Python.
     if let Ok(flag) = value.cast::<PyBool>() {

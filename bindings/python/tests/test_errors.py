@@ -75,7 +75,10 @@ async def test_wrong_values_are_typed_errors(gateway, topic):
             (object(), TypeError),
             ({1: {2, 3}}, TypeError),
             (float("inf"), ValueError),
-            ("\ud800", UnicodeError),
+            ("half \ud800", meshwire.InvalidError),
+            ({"half": "\udfff"}, meshwire.InvalidError),
+            (meshwire.Event("x", id="half \ud800"), meshwire.InvalidError),
+            (meshwire.Event("x", attributes={"half": "\ud800"}), meshwire.InvalidError),
             (b"x" * (9 << 20), meshwire.TooLargeError),
         ]:
             if kind is None:
@@ -89,10 +92,26 @@ async def test_wrong_values_are_typed_errors(gateway, topic):
             assert good.position and isinstance(bad, (meshwire.InvalidError, meshwire.TooLargeError)), event
             with pytest.raises(kind):
                 mesh.publish_nowait(topic, event)
-        for wrong in ("no topic!", "", "a\0b", "x" * 1_000):
-            for call in (mesh.publish, mesh.request, mesh.subscribe):
-                with pytest.raises(meshwire.InvalidError):
+        for wrong in ("no topic!", "", "a\0b", "x" * 1_000, "half \ud800"):
+            for call in (mesh.publish, mesh.publish_start, mesh.request, mesh.subscribe):
+                with pytest.raises(meshwire.InvalidError, match="topic"):
                     await call(wrong)
+            for call in (mesh.consume, mesh.serve):
+                with pytest.raises(meshwire.InvalidError, match="topic"):
+                    await call(wrong, lambda _: None)
+            with pytest.raises(meshwire.InvalidError, match="topic"):
+                mesh.publish_nowait(wrong)
+            with pytest.raises(meshwire.InvalidError):
+                await mesh.topics.get(wrong)
+        with pytest.raises(meshwire.InvalidError, match="group"):
+            await mesh.subscribe(topic, group="half \ud800")
+        async with mesh.subscribe(topic, group="g") as deliveries:
+            delivery = await deliveries.__anext__()
+            for reject in (delivery.reject, delivery.reject_confirmed):
+                with pytest.raises(meshwire.InvalidError, match="reason"):
+                    reject("half \ud800")
+            assert not delivery.settled
+            delivery.ack()
         for wrong in (7, None, b"t"):
             with pytest.raises(TypeError):
                 await mesh.publish(wrong, "x")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import threading
 
 import pytest
@@ -108,12 +109,16 @@ def odd_sync(gateway, topic, concurrency):
 @looped
 async def test_events_of_a_key_are_handled_one_at_a_time_whatever_the_concurrency(gateway, topic):
     running, most, seen = {}, {}, []
-    done = asyncio.Event()
+    together, done = asyncio.Event(), asyncio.Event()
 
     async def handle(job):
         running[job.key] = running.get(job.key, 0) + 1
         most[job.key] = max(most.get(job.key, 0), running[job.key])
-        await asyncio.sleep(0.001)
+        if all(running.get(key) for key in "ab"):
+            together.set()
+        # Others of its key would have begun before the first of another one.
+        await together.wait()
+        await asyncio.sleep(0)
         seen.append((job.key, job.json()))
         running[job.key] -= 1
         if len(seen) == 40:
@@ -289,3 +294,130 @@ async def test_hooks_see_every_publish_delivery_and_settlement(gateway, topic):
         await mesh.consume(topic, lambda job: done.set(), group="h", until=done.wait())
     assert [word for word, _ in told].count("publish") == 4
     assert ("delivery", "a") in told and ("ack", "a") in told and ("nack", "b") in told
+
+
+@pytest.mark.parametrize("twin", ["asyncio", "sync"])
+def test_a_hook_that_gives_back_nothing_has_the_event_published_as_it_is(gateway, topic, twin):
+    def on_publish(to, event):
+        if event.type == "text":
+            return "what is this"
+        if event.type == "soon":
+            return later()
+
+    async def both():
+        connecting = meshwire.connect if twin == "asyncio" else sync.connect
+        mesh = connecting(gateway.url, on_publish=on_publish)
+        mesh = await mesh if twin == "asyncio" else mesh
+        for publish in (mesh.publish, mesh.publish_start):
+            receipt = publish(topic, {"id": 1}, type="none", key="k")
+            await receipt if twin == "asyncio" else receipt
+            for wrong in ("text", "soon"):
+                with pytest.raises(TypeError, match="on_publish"):
+                    published = publish(topic, {"id": 1}, type=wrong)
+                    await published
+        with pytest.raises(TypeError, match="on_publish"):
+            mesh.publish_nowait(topic, "x", type="text")
+        close = mesh.close()
+        await close if twin == "asyncio" else close
+
+    asyncio.run(both())
+    with sync.connect(gateway.url) as mesh, mesh.subscribe(topic, group="g") as deliveries:
+        for delivery in deliveries.next_batch(2):
+            assert (delivery.json(), delivery.type, delivery.key) == ({"id": 1}, "none", "k")
+            delivery.ack()
+
+
+async def later(*_):
+    pass
+
+
+async def yields(*_):
+    yield
+
+
+class Later:
+    async def __call__(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("hook", ["on_publish", "on_delivery", "on_settle"])
+@pytest.mark.parametrize("wrong", [later, yields, Later(), functools.partial(later, 1), 7, "print"])
+def test_a_hook_that_cannot_be_called_as_it_is_meant_is_refused_at_connect(hook, wrong):
+    for connect in (meshwire.connect, sync.connect):
+        with pytest.raises(TypeError, match=hook):
+            connect("tcp://127.0.0.1:1", **{hook: wrong})
+
+
+def test_a_handler_that_is_none_is_refused_at_the_call(gateway, topic):
+    async def both():
+        async with meshwire.connect(gateway.url) as mesh:
+            for wrong in (None, 7, "print", yields):
+                with pytest.raises(TypeError, match="consume calls"):
+                    await mesh.consume(topic, wrong, group="g")
+            with pytest.raises(TypeError, match="serve calls"):
+                await mesh.serve(topic, None)
+
+    asyncio.run(both())
+    with sync.connect(gateway.url) as mesh:
+        for wrong in (None, 7, yields, lambda job: (yield), later, Later()):
+            with pytest.raises(TypeError, match="consume"):
+                mesh.consume(topic, wrong, group="g")
+        for wrong in (None, later, Later()):
+            with pytest.raises(TypeError, match="serve"):
+                mesh.serve(topic, wrong)
+
+
+def test_what_a_handler_without_asyncio_gives_to_await_is_a_failure(gateway, topic):
+    stop = threading.Event()
+
+    def handle(job):
+        if job.text() == "last":
+            return stop.set()
+        return later()
+
+    with sync.connect(gateway.url) as mesh:
+        mesh.publish_batch(topic, ["x", "last"])
+        mesh.consume(topic, handle, group="g", max_failures=1, until=stop)
+        [letter] = mesh.dead_letters(topic).list()
+        assert "not awaited" in letter.error
+
+
+class Over(BaseException):
+    """Nothing that a handler fails by."""
+
+
+@looped
+async def test_what_is_no_failure_of_a_handler_ends_consume_and_is_raised(gateway, topic):
+    async def handle(job):
+        raise Over
+
+    async with meshwire.connect(gateway.url) as mesh:
+        await mesh.publish(topic, "x")
+        with pytest.raises(Over):
+            await mesh.consume(topic, handle, group="g", max_failures=1)
+        [letter] = [letter async for letter in mesh.dead_letters(topic).list()]
+        assert "Over" in letter.error
+
+
+@looped
+async def test_a_hook_that_fails_nacks_its_delivery_and_the_others_of_a_batch_are_handed_out(gateway, topic):
+    def on_delivery(delivery):
+        if delivery.text() == "bad" and delivery.attempt == 1:
+            raise LookupError("not this one")
+
+    def on_settle(delivery, word):
+        raise LookupError("nor that")
+
+    async with meshwire.connect(gateway.url, on_delivery=on_delivery, on_settle=on_settle) as mesh:
+        await mesh.publish_batch(topic, ["a", "bad", "b"])
+        async with mesh.subscribe(topic, group="g", backoff_min=0) as deliveries:
+            seen, failed = [], 0
+            while len(seen) < 3:
+                try:
+                    for delivery in await deliveries.next_batch():
+                        seen.append((delivery.text(), delivery.attempt))
+                        delivery.ack()
+                except LookupError as error:
+                    failed += str(error) == "not this one"
+        assert sorted(seen) == [("a", 1), ("b", 1), ("bad", 2)] and failed == 1
+        assert (await mesh.groups(topic).get("g")).lag == 0

@@ -230,7 +230,12 @@ elif how == "task":
     async def main():
         mesh = await meshwire.connect(url)
         tasks = [asyncio.ensure_future(wait(mesh)) for _ in range(3)]
-        await asyncio.sleep(0.01)
+        members = 0
+        while members < 3:
+            try:
+                members = (await mesh.groups(topic).get("g")).members
+            except LookupError:
+                pass
         mesh.publish_nowait(topic, 1)
         sys.exit(0)
     asyncio.run(main())
@@ -303,6 +308,83 @@ def test_logs_go_where_python_logs(topic):
     """
     ended = script(text, topic)
     assert ended.stdout == "WARNING meshwire True\n", ended.stderr
+
+
+def test_a_logger_that_wants_more_later_gets_it(topic):
+    text = """
+    import logging, threading
+    told = threading.Event()
+    class Hear(logging.Handler):
+        def emit(self, record):
+            if record.levelno == logging.DEBUG:
+                told.set()
+    logging.getLogger("meshwire").addHandler(Hear())
+    from meshwire import sync
+    from meshwire.testing import Gateway
+    gateway = Gateway()
+    mesh = sync.connect(gateway.url, reconnect_max=0.05)
+    logging.getLogger("meshwire").setLevel(logging.DEBUG)
+    # It says each time that there is no gateway.
+    gateway.kill()
+    print(told.wait(20))
+    """
+    ended = script(text, topic)
+    assert ended.stdout == "True\n", ended.stderr
+
+
+EXITS = """
+import sys
+from meshwire import sync
+url, topic, concurrency = sys.argv[1:]
+mesh = sync.connect(url)
+mesh.publish_batch(topic, ["leave", *"abcdef"])
+
+def handle(job):
+    if job.text() == "leave":
+        sys.exit("left")
+
+try:
+    mesh.consume(topic, handle, group="g", concurrency=int(concurrency), max_failures=1)
+except SystemExit as ended:
+    assert ended.code == "left"
+    # It is said by now, and on its way.
+    while not (letters := list(mesh.dead_letters(topic).list(events=True))):
+        pass
+    assert letters[0].event["data"] == "leave" and "SystemExit" in letters[0].error, letters
+    mesh.close()
+    print("left")
+"""
+
+
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+def test_a_handler_that_ends_the_program_ends_consume_and_has_failed(gateway, topic, concurrency):
+    ended = script(EXITS, gateway.url, topic, concurrency)
+    assert ended.stdout == "left\n", ended.stderr
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_ctrl_c_in_the_middle_of_a_handler_ends_consume(gateway, topic, concurrency):
+    text = """
+    import os, signal, sys, threading
+    from meshwire import sync
+    url, topic, concurrency = sys.argv[1:]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    mesh = sync.connect(url)
+    mesh.publish(topic, "x")
+    go = threading.Event()
+    def handle(job):
+        os.kill(os.getpid(), signal.SIGINT)
+        # It is raised in the main thread: here, or where that waits for other threads.
+        while concurrency == "1":
+            pass
+    try:
+        mesh.consume(topic, handle, group="g", concurrency=int(concurrency))
+    except KeyboardInterrupt:
+        mesh.close()
+        print("interrupted")
+    """
+    ended = script(text, gateway.url, topic, str(concurrency))
+    assert ended.stdout == "interrupted\n", ended.stderr
 
 
 @looped

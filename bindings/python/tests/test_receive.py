@@ -137,7 +137,8 @@ async def test_closing_ends_who_waits(gateway, topic):
             return [delivery async for delivery in deliveries]
 
         task = asyncio.ensure_future(read())
-        await asyncio.sleep(0.01)
+        while not deliveries._stream.asking:
+            await asyncio.sleep(0)
         deliveries.close()
         deliveries.close()
         assert await task == [] and deliveries.ended

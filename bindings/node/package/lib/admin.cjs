@@ -2,7 +2,8 @@
 // Administration: names and units of docs/http-admin.md, as JavaScript writes them.
 
 const { invalid } = require("./errors.cjs");
-const { shown } = require("./pack.cjs");
+const { shown, isRecord } = require("./pack.cjs");
+const { signalOf } = require("./signals.cjs");
 
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 const camel = (name) => name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase());
@@ -65,10 +66,8 @@ class Listing {
 /** The rooms of administration, over `ask(command, arguments, signal)`. */
 function rooms(ask) {
   const command = async (name, more, options) => {
-    if (options !== undefined && (typeof options !== "object" || options === null)) {
-      throw invalid(name, `${shown(options)} is not an object`);
-    }
-    return named(JSON.parse(await ask(name, written(name, { ...options, ...more }), options?.signal)));
+    if (options !== undefined && !isRecord(options)) throw invalid(name, `${shown(options)} is not an object`);
+    return named(JSON.parse(await ask(name, written(name, { ...options, ...more }), signalOf(name, options))));
   };
   const list = (name, more, options) => new Listing((cursor) => command(name, { ...more, cursor }, options));
   const topics = {

@@ -1,11 +1,14 @@
 "use strict";
 // Handlers of a program: events of a consumer, requests of a responder. They run in the context of who called consume() or serve().
 
-const { Batch, Event, Message, duration } = require("./received.cjs");
+const { types } = require("node:util");
+const { Batch, Event, Message } = require("./received.cjs");
 const { Handling, within } = require("./handling.cjs");
 const { CONSUMER, RESPONDER } = require("./loop.cjs");
 const { invalid, native: call } = require("./errors.cjs");
-const { alone, shown } = require("./pack.cjs");
+const { alone, shown, textOf, reasoned } = require("./pack.cjs");
+const { millis } = require("./said.cjs");
+const { onAbort } = require("./signals.cjs");
 
 /** How a handler may end other than by returning or throwing. */
 class Settlement {
@@ -18,13 +21,12 @@ class Settlement {
 
 /** The event comes again after this time. */
 function nackAfter(delayMs) {
-  duration("nack", delayMs);
-  return new Settlement("nack", delayMs);
+  return new Settlement("nack", millis("nack", "delayMs", delayMs));
 }
 
 /** The event never comes again: a dead letter, with the reason. */
 function reject(reason = "") {
-  return new Settlement("reject", undefined, String(reason instanceof Error ? reason.message : reason));
+  return new Settlement("reject", undefined, reasoned("reject", reason));
 }
 
 /** An event for a handler. */
@@ -103,8 +105,6 @@ function lost(operation, topic) {
   return new DOMException(`${text} (topic ${topic})`, "AbortError");
 }
 
-const problem = (error) => String(error instanceof Error ? error.message : error);
-
 /** Runs handlers until they are stopped, and the last of them has ended. */
 async function run(kind, loop, client, topic, pairs, { signal, begin, lose }) {
   if (signal?.aborted) return;
@@ -114,7 +114,7 @@ async function run(kind, loop, client, topic, pairs, { signal, begin, lose }) {
     loop.send();
     call(() => loop.bridge.stop(kind, number));
   };
-  signal?.addEventListener("abort", stop, { once: true });
+  const forget = signal && onAbort(signal, stop);
   const running = new Map();
   try {
     for (;;) {
@@ -133,7 +133,7 @@ async function run(kind, loop, client, topic, pairs, { signal, begin, lose }) {
       }
     }
   } finally {
-    signal?.removeEventListener("abort", stop);
+    forget?.();
     for (const one of running.values()) lose(one);
     loop.release(kind, number);
   }
@@ -158,7 +158,7 @@ function consume(loop, client, topic, pairs, signal, handler, hooks) {
     const failed = (error) => {
       handling.runs = false;
       if (!running.delete(of)) return loop.drop(batch.number, index);
-      loop.fail(batch.number, index, problem(error));
+      loop.fail(batch.number, index, textOf(error));
       hooks?.onSettle?.(message, "nack");
     };
     running.set(of, message);
@@ -192,12 +192,12 @@ function serve(loop, client, topic, pairs, signal, handler) {
           if (last === ENDED) loop.ack(batch.number, index);
           else loop.answer(batch.number, index, last);
         } catch (error) {
-          loop.fail(batch.number, index, problem(error));
+          loop.fail(batch.number, index, textOf(error));
         }
       },
       (error) => {
         handling.runs = false;
-        if (running.delete(of)) loop.fail(batch.number, index, problem(error));
+        if (running.delete(of)) loop.fail(batch.number, index, textOf(error));
         else loop.drop(batch.number, index);
       },
     );
@@ -209,8 +209,11 @@ const ENDED = Symbol("ended");
 
 /** What a handler replies last, when all before has been taken. */
 async function answer(request, handler, send) {
-  const replies = await handler(request, { send });
-  if (typeof replies?.[Symbol.asyncIterator] !== "function") return replies === undefined ? ENDED : replies;
+  // Who sends replies has said all when it ends; of others nothing is an answer without data.
+  let sends = handler.length > 1;
+  const replies = await handler(request, { send: (reply) => ((sends = true), send(reply)) });
+  const many = typeof replies?.[Symbol.asyncIterator] === "function" || types.isGeneratorObject(replies);
+  if (!many) return replies === undefined && sends ? ENDED : replies;
   // An iterator whose requester is gone is ended, as by a break.
   for await (const reply of replies) {
     if (request.lost) break;
@@ -219,9 +222,18 @@ async function answer(request, handler, send) {
   return ENDED;
 }
 
-function isHandler(handler, operation) {
-  if (typeof handler !== "function") throw invalid(operation, `the handler is ${shown(handler)}, which is no function`);
-  return handler;
+/** Options and handler of consume and serve: (topic, handler), (topic, options, handler). */
+function handled(operation, options, handler) {
+  const form = `${operation}(topic, { group: "billing" }, handler)`;
+  if (typeof options === "function") {
+    if (handler !== undefined) throw invalid(operation, `options stand before the handler: ${form}`);
+    [options, handler] = [undefined, options];
+  }
+  if (typeof handler !== "function") throw invalid(operation, `the handler is ${shown(handler)}, which is no function: ${form}`);
+  if (operation === "consume" && types.isGeneratorFunction(handler)) {
+    throw invalid(operation, "the handler is a generator, of which nothing would run: only serve() takes what a handler yields");
+  }
+  return [options, handler];
 }
 
-module.exports = { consume, serve, isHandler, nackAfter, reject, Settlement, Handled, Request };
+module.exports = { consume, serve, handled, nackAfter, reject, Settlement, Handled, Request };

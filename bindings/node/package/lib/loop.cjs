@@ -4,6 +4,7 @@
 
 const { native, version } = require("./native.cjs");
 const { Writer, drafted } = require("./pack.cjs");
+const { onAbort } = require("./signals.cjs");
 const { MeshwireError, told, at, native: call, made } = require("./errors.cjs");
 
 const PUBLISH = 1, ACK = 2, NACK = 3, NACK_AFTER = 4, REJECT = 5, EXTEND = 6, DROP = 7, FAIL = 8, ANSWER = 9, RELEASE = 10, CLAIM = 11,
@@ -118,9 +119,9 @@ class Loop {
       reject(signal.reason);
       cancel();
     };
-    signal.addEventListener("abort", aborted, { once: true });
+    const forget = onAbort(signal, aborted);
     const over = (then) => (value) => {
-      signal.removeEventListener("abort", aborted);
+      forget();
       then(value);
     };
     operation.resolve = over(resolve);

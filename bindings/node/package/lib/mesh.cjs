@@ -2,13 +2,15 @@
 
 const { loop: here, NOTHING, CLIENT, SUBSCRIPTION, REPLIES, STARTED } = require("./loop.cjs");
 const { MeshwireError, invalid, native: call, told } = require("./errors.cjs");
-const { alone, outgoing, Writer, event: write, shown } = require("./pack.cjs");
-const { pairs } = require("./said.cjs");
+const { alone, outgoing, Writer, event: write, shown, wellFormed } = require("./pack.cjs");
+const { pairs, settings, millis, isOptions } = require("./said.cjs");
+const { signalOf } = require("./signals.cjs");
+const { hooks: hooksOf } = require("./hooks.cjs");
 const { Subscription } = require("./subscription.cjs");
 const { Batch, Event } = require("./received.cjs");
 const { rooms, named: camel } = require("./admin.cjs");
 const { Replies } = require("./replies.cjs");
-const { consume, serve, isHandler } = require("./handlers.cjs");
+const { consume, serve, handled } = require("./handlers.cjs");
 const { ending } = require("./handling.cjs");
 
 const STATES = ["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"];
@@ -17,7 +19,7 @@ const abandoned = new FinalizationRegistry(({ loop, number }) => loop.release(CL
 
 function named(topic, operation) {
   if (typeof topic !== "string") throw invalid(operation, `the topic is ${shown(topic)}, which is not text`);
-  return topic;
+  return wellFormed(operation, "topic", topic);
 }
 
 /** A promise of what a function gives, which fails where it throws. */
@@ -36,12 +38,14 @@ class Mesh {
   #hooks;
   #closing;
   #open = new Set();
+  /** The topic that was published to last, which is known to be one. */
+  #topic;
 
-  constructor(key, loop, number, { onState, ...hooks }) {
+  constructor(key, loop, number, hooks, onState) {
     if (key !== KEY) throw invalid("connect", "connect() makes clients");
     this.#loop = loop;
     this.#number = number;
-    this.#hooks = Object.values(hooks).some(Boolean) ? hooks : undefined;
+    this.#hooks = hooks;
     abandoned.register(this, { loop, number }, this);
     const administer = (command, args, signal) => this.#call("administer", { command, arguments: args }, NOTHING, { signal });
     [this.topics, this.groups, this.deadLetters, this.limits] = rooms(administer);
@@ -51,6 +55,14 @@ class Mesh {
   #call(name, more, event = NOTHING, options = {}) {
     const start = (tag) => this.#loop.bridge.call(tag, this.#number, { name, ...more }, event);
     return this.#loop.ask(start, { caller: this.#call, ...options });
+  }
+
+  /** A call that has no options but a signal. */
+  #plain(name, operation, options, holds) {
+    return promised(() => {
+      const signal = signalOf(operation, settings(operation, options, ["signal"], `${operation}({ signal })`));
+      return this.#call(name, {}, NOTHING, { signal, holds });
+    });
   }
 
   #published(topic, value, said) {
@@ -64,22 +76,21 @@ class Mesh {
   }
 
   publish(topic, value, said) {
-    if (typeof topic !== "string") return promised(() => named(topic, "publish"));
-    const signal = said?.signal;
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    if (this.#hooks?.onPublish) {
-      try {
-        [value, said] = this.#published(topic, value, said);
-      } catch (error) {
-        return Promise.reject(refused(error));
-      }
+    let signal;
+    try {
+      if (topic !== this.#topic) this.#topic = named(topic, "publish");
+      if (said?.signal !== undefined) signal = signalOf("publish", said);
+      if (signal?.aborted) return Promise.reject(signal.reason);
+      if (this.#hooks?.onPublish) [value, said] = this.#published(topic, value, said);
+    } catch (error) {
+      return Promise.reject(refused(error));
     }
     return this.#loop.publish(this.#number, topic, value, said, signal, this);
   }
 
   async publishStart(topic, value, said) {
     named(topic, "publish");
-    const signal = said?.signal;
+    const signal = signalOf("publish", said);
     let event;
     try {
       event = this.#hooks?.onPublish ? alone(...this.#published(topic, value, said)) : alone(value, said);
@@ -92,6 +103,7 @@ class Mesh {
 
   async publishBatch(topic, values, options) {
     named(topic, "publish");
+    const signal = signalOf("publish", settings("publish", options, ["signal"], "publishBatch(topic, events, { signal })"));
     if (typeof values === "string" || ArrayBuffer.isView(values)) {
       throw invalid("publish", "a batch is an iterable of events; text and bytes are one event");
     }
@@ -115,7 +127,7 @@ class Mesh {
     }
     if (sent.length === 0) return results;
     const start = (tag) => this.#loop.bridge.publishBatch(tag, this.#number, topic, writer.taken());
-    const answers = JSON.parse(await this.#loop.ask(start, { signal: options?.signal, caller: this.publishBatch, holds: this }));
+    const answers = JSON.parse(await this.#loop.ask(start, { signal, caller: this.publishBatch, holds: this }));
     sent.forEach((place, n) => {
       const answer = answers[n];
       results[place] =
@@ -127,52 +139,55 @@ class Mesh {
   }
 
   flush(options) {
-    return this.#call("flush", {}, NOTHING, { signal: options?.signal, holds: this });
+    return this.#plain("flush", "flush", options, this);
   }
 
   connected(options) {
-    return this.#call("connected", {}, NOTHING, { signal: options?.signal });
+    return this.#plain("connected", "connected", options);
   }
 
-  async subscribe(topic, options) {
+  async subscribe(topic, options, handler) {
     named(topic, "subscribe");
+    if (typeof options === "function" || handler !== undefined) {
+      throw invalid("subscribe", "it calls no handler: consume(topic, options, handler) does; or loop over what subscribe(topic, options) gives");
+    }
     const said = pairs("subscribe", options);
-    const number = await this.#call("subscribe", { topic, options: said }, NOTHING, { signal: options?.signal, release: SUBSCRIPTION });
+    const signal = signalOf("subscribe", options);
+    const number = await this.#call("subscribe", { topic, options: said }, NOTHING, { signal, release: SUBSCRIPTION });
     const of = { mesh: this, open: this.#open };
     return new Subscription(of, this.#loop, number, topic, this.#hooks);
   }
 
   consume(topic, options, handler) {
-    if (typeof options === "function") [options, handler] = [undefined, options];
     return promised(() => {
+      [options, handler] = handled("consume", options, handler);
       const said = pairs("consume", options, { concurrency: "handlerConcurrency" });
-      isHandler(handler, "consume");
-      return consume(this.#loop, this.#number, named(topic, "consume"), said, options?.signal, handler, this.#hooks);
+      const signal = signalOf("consume", options);
+      return consume(this.#loop, this.#number, named(topic, "consume"), said, signal, handler, this.#hooks);
     });
   }
 
   serve(topic, options, handler) {
-    if (typeof options === "function") [options, handler] = [undefined, options];
     return promised(() => {
+      [options, handler] = handled("serve", options, handler);
       const said = pairs("serve", options, { concurrency: "handlerConcurrency" });
-      isHandler(handler, "serve");
-      return serve(this.#loop, this.#number, named(topic, "serve"), said, options?.signal, handler);
+      return serve(this.#loop, this.#number, named(topic, "serve"), said, signalOf("serve", options), handler);
     });
   }
 
   async request(topic, value, options) {
     named(topic, "request");
     const { said, event } = asked("request", value, options);
-    const came = await this.#call("request", { topic, options: said }, event, { signal: options?.signal });
+    const came = await this.#call("request", { topic, options: said }, event, { signal: signalOf("request", options) });
     return new Event(new Batch(came, topic, this.#loop), 0);
   }
 
   async requestStream(topic, value, options) {
     named(topic, "request_stream");
     const { said, event } = asked("request_stream", value, options);
-    const more = { signal: options?.signal, release: REPLIES };
-    const number = await this.#call("request_stream", { topic, options: said }, event, more);
-    return new Replies(this.#loop, number, topic, options?.signal);
+    const signal = signalOf("request_stream", options);
+    const number = await this.#call("request_stream", { topic, options: said }, event, { signal, release: REPLIES });
+    return new Replies(this.#loop, number, topic, signal);
   }
 
   get state() {
@@ -188,19 +203,24 @@ class Mesh {
   }
 
   #drain(options) {
-    const number = options?.timeoutMs;
-    if (number !== undefined && (typeof number !== "number" || !(number >= 0))) {
-      return Promise.reject(invalid("drain", `timeoutMs: ${shown(number)} is not a number of milliseconds`));
-    }
-    // What programs were not handed goes back first: it is not waited for.
-    for (const one of this.#open) {
-      const subscription = one.deref();
-      if (subscription) Subscription.giveBack(subscription);
-    }
-    return this.#call("drain", { number }, NOTHING, { signal: options?.signal, holds: this });
+    return promised(() => {
+      const { number, signal } = ends("drain", options);
+      // What programs were not handed goes back first: it is not waited for.
+      for (const one of this.#open) {
+        const subscription = one.deref();
+        if (subscription) Subscription.giveBack(subscription);
+      }
+      return this.#call("drain", { number }, NOTHING, { signal, holds: this });
+    });
   }
 
   close(options) {
+    try {
+      // Before anything ends.
+      ends("close", options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     this.#closing ??= this.#close(options);
     return ending(this.#number, "close", this.#closing);
   }
@@ -217,8 +237,15 @@ class Mesh {
 
 const KEY = Symbol("connect");
 
+/** What is said of an end. */
+function ends(operation, options) {
+  const { timeoutMs } = settings(operation, options, ["timeoutMs", "signal"], `${operation}({ timeoutMs: 5000 })`);
+  return { number: timeoutMs === undefined ? undefined : millis(operation, "timeoutMs", timeoutMs), signal: signalOf(operation, options) };
+}
+
 /** What is said of a request, and what of its event. */
 function asked(operation, value, options) {
+  isOptions(operation, options ?? {});
   const { timeoutMs, retry, credit, signal, ...event } = options ?? {};
   const said = pairs(operation, { timeoutMs, retry, credit, signal }, { timeoutMs: "requestTimeoutMs", credit: "replyCredit" });
   return { said, event: alone(value, event) };
@@ -266,20 +293,25 @@ class PendingReceipt {
   }
 
   receipt(options) {
-    const start = (tag) => this.#loop.bridge.receipt(tag, this.#number);
-    return (this.#receipt ??= this.#loop.ask(start, { signal: options?.signal, caller: this.receipt }));
+    return promised(() => {
+      const signal = signalOf("publish", settings("publish", options, ["signal"], "receipt({ signal })"));
+      const start = (tag) => this.#loop.bridge.receipt(tag, this.#number);
+      return (this.#receipt ??= this.#loop.ask(start, { signal, caller: this.receipt }));
+    });
   }
 }
 
 /** Connects to a gateway. */
-async function connect(options) {
+async function connect(options, more) {
+  if (more !== undefined) throw invalid("connect", 'it takes one of both: connect("mesh://host"), or connect({ url: "mesh://host", ...options })');
   const said = typeof options === "string" ? { url: options } : options;
   const loop = here();
   const written = pairs("connect", said);
+  const [signal, hooks, onState] = [signalOf("connect", said), hooksOf(said), said?.onState];
+  if (onState !== undefined && typeof onState !== "function") throw invalid("connect", `onState: ${shown(onState)} is no function`);
   const start = (tag) => loop.bridge.connect(tag, written);
-  const number = await loop.ask(start, { signal: said?.signal, release: CLIENT, caller: connect });
-  const { onState, onPublish, onDelivery, onSettle } = said ?? {};
-  return new Mesh(KEY, loop, number, { onState, onPublish, onDelivery, onSettle });
+  const number = await loop.ask(start, { signal, release: CLIENT, caller: connect });
+  return new Mesh(KEY, loop, number, hooks, onState);
 }
 
 if (Symbol.asyncDispose) {

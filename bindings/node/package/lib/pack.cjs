@@ -1,6 +1,7 @@
 "use strict";
 // Writes events and words as the native half reads them: src/event.rs and src/outgoing.rs.
 
+const { types } = require("node:util");
 const { invalid } = require("./errors.cjs");
 
 const CODE = { id: 0, source: 1, type: 2, partitionkey: 3, subject: 4, datacontenttype: 5, dataschema: 6, time: 7, specversion: 8 };
@@ -180,8 +181,13 @@ function ofCloudEvent(event, said) {
   return new Outgoing(data, { ...options, ...said, attributes: { ...attributes, ...said?.attributes } });
 }
 
+function areAttributes(said) {
+  if (said !== undefined && said !== null && !isRecord(said)) throw invalid("event", `${shown(said)} is not an object of attributes`);
+}
+
 /** Whatever a program hands in, as data and what is said of it. */
 function outgoing(value, said) {
+  areAttributes(said);
   if (value instanceof Outgoing) return said ? new Outgoing(value.data, { ...value.options, ...said }) : value;
   if (isCloudEvent(value)) {
     const event = typeof value.toCloudEvent === "function" ? value.toCloudEvent() : value;
@@ -198,13 +204,53 @@ function shown(value) {
   }
 }
 
+const isWellFormed =
+  typeof String.prototype.isWellFormed === "function" ? (text) => text.isWellFormed() : (text) => !/\p{Surrogate}/u.test(text);
+
+/** A text that can be written; half of a surrogate pair would become another character on its way. */
+function wellFormed(operation, name, text) {
+  if (isWellFormed(text)) return text;
+  throw invalid(operation, `${name}: the text has half of a surrogate pair, which UTF-8 has no place for; toWellFormed() replaces it`);
+}
+
+/** What is said of an error, whatever was thrown, as text that can be written. */
+function textOf(error) {
+  const text = error instanceof Error || types.isNativeError(error) ? shownText(error.message) : shownText(error);
+  return isWellFormed(text) ? text : text.replace(/\p{Surrogate}/gu, "\ufffd");
+}
+
+function shownText(value) {
+  try {
+    return String(value);
+  } catch {
+    return `a ${typeof value} whose text cannot be made`;
+  }
+}
+
+/** Why a delivery is rejected: text as it is, and what an error says. */
+function reasoned(operation, reason) {
+  if (typeof reason === "string") return wellFormed(operation, "reason", reason);
+  if (reason instanceof Error || types.isNativeError(reason)) return textOf(reason);
+  throw invalid(operation, `reason: ${shown(reason)} is neither text nor an Error`);
+}
+
+/** Whether it is an object with names, and none of those whose content is elsewhere. */
+function isRecord(value) {
+  if (typeof value !== "object" || value === null) return false;
+  const of = Object.getPrototypeOf(value);
+  if (of === Object.prototype || of === null) return true;
+  return !(Array.isArray(value) || types.isMap(value) || types.isSet(value) || isLater(value));
+}
+
+const isLater = (value) => types.isPromise(value) || (typeof value?.then === "function" && typeof value.toJSON !== "function");
+
 function textOption(writer, name, value) {
   if (typeof value !== "string") {
     if (name === "time" && value instanceof Date) return time(writer, name, value);
     throw invalid("event", `attribute ${name}: ${shown(value)} is not text`);
   }
   writer.byte(CODE[name]);
-  writer.text(value);
+  writer.text(wellFormed("event", `attribute ${name}`, value));
 }
 
 function time(writer, name, value) {
@@ -220,7 +266,7 @@ function attribute(writer, name, value) {
     case "string":
       writer.byte(NAMED);
       writer.text(name);
-      return writer.text(value);
+      return writer.text(wellFormed("event", `attribute ${name}`, value));
     case "number":
       if (!Number.isInteger(value)) throw invalid("event", `attribute ${name}: ${value} is no whole number; make it text`);
       writer.byte(INTEGER);
@@ -251,7 +297,22 @@ function asBytes(value) {
   return undefined;
 }
 
+/** What JSON would make nothing of, and what to do. */
+function emptied(value) {
+  if (isLater(value)) return "a promise: await it first";
+  if (types.isMap(value)) return "a Map: make it an object, as by Object.fromEntries(map)";
+  if (types.isSet(value)) return "a Set: make it an array, as by [...set]";
+  if (types.isGeneratorObject(value)) return "a generator, which was not run: make it an array";
+  if (types.isNativeError(value)) return "an Error: say what of it is the data, such as { message: error.message }";
+  return undefined;
+}
+
 function json(value) {
+  if (typeof value === "object" && value !== null) {
+    const of = Object.getPrototypeOf(value);
+    const what = of === Object.prototype || of === Array.prototype || typeof value.toJSON === "function" ? undefined : emptied(value);
+    if (what) throw invalid("event", `the data is ${what}`);
+  }
   let text;
   try {
     text = JSON.stringify(value);
@@ -266,8 +327,9 @@ function json(value) {
 
 function span(writer, kind, name, value) {
   const millis = value instanceof Date ? value.getTime() : value;
-  if (typeof millis !== "number" || Number.isNaN(millis) || (kind === DELIVER_AT && !(value instanceof Date))) {
-    throw invalid("event", `${name}: ${shown(value)} is not ${kind === DELIVER_AT ? "a Date" : "a number of milliseconds"}`);
+  const isTime = kind === DELIVER_AT ? value instanceof Date && !Number.isNaN(millis) : typeof millis === "number" && millis >= 0;
+  if (!isTime) {
+    throw invalid("event", `${name}: ${shown(value)} is not ${kind === DELIVER_AT ? "a Date" : "a number of milliseconds from 0"}`);
   }
   writer.byte(kind);
   writer.double(millis);
@@ -275,7 +337,7 @@ function span(writer, kind, name, value) {
 
 /** Writes what is said of an event, and gives its data. */
 function attributes(writer, value, said) {
-  if (typeof said !== "object" && said !== undefined) throw invalid("event", `${shown(said)} is not an object of attributes`);
+  areAttributes(said);
   if (value instanceof Outgoing || isCloudEvent(value)) ({ data: value, options: said } = outgoing(value, said));
   if (said) {
     for (const name in said) {
@@ -289,6 +351,7 @@ function attributes(writer, value, said) {
           textOption(writer, "partitionkey", given);
           break;
         case "attributes":
+          if (!isRecord(given)) throw invalid("event", `attributes: ${shown(given)} is not an object of names and values`);
           for (const one of Object.keys(given)) attribute(writer, one, given[one]);
           break;
         case "deliverAt":
@@ -300,8 +363,10 @@ function attributes(writer, value, said) {
         case "expiresInMs":
           span(writer, EXPIRES_IN, name, given);
           break;
-        case "signal": case "timeoutMs": case "retry": case "credit":
+        case "signal":
           break;
+        case "timeoutMs":
+          throw invalid("event", "timeoutMs is no part of an event: signal: AbortSignal.timeout(ms) bounds a call, publishTimeoutMs of connect() all");
         default:
           throw invalid("event", `${name} is no part of an event; an extension attribute goes into attributes`);
       }
@@ -323,7 +388,7 @@ class Draft {
     this.said.used = 0;
     const data = attributes(this.said, value, said);
     if (data === undefined) return this.has(0, undefined);
-    if (typeof data === "string") return this.has(WORDS, data);
+    if (typeof data === "string") return this.has(WORDS, wellFormed("event", "data", data));
     const bytes = asBytes(data);
     return bytes ? this.has(BYTES, bytes) : this.has(JSON_TEXT, json(data));
   }
@@ -375,4 +440,4 @@ function alone(value, said) {
   return writer.taken();
 }
 
-module.exports = { Writer, Outgoing, outgoing, drafted, event, alone, shown };
+module.exports = { Writer, Outgoing, outgoing, drafted, event, alone, shown, textOf, reasoned, wellFormed, isRecord };

@@ -3,6 +3,9 @@
 
 const { invalid, made } = require("./errors.cjs");
 const { whole } = require("./loop.cjs");
+const { reasoned } = require("./pack.cjs");
+const { settings, millis } = require("./said.cjs");
+const { signalOf } = require("./signals.cjs");
 
 const WORDS = 18;
 const EXPIRES = 1 << 8, STREAM = 1 << 9, LOST = 1 << 10;
@@ -264,15 +267,15 @@ class Delivery extends Message {
     this.#settle?.(this, "ack");
   }
 
-  nack({ delayMs } = {}) {
-    if (delayMs !== undefined) duration("nack", delayMs);
+  nack(options) {
+    const delayMs = options === undefined ? undefined : delay("nack", options, ["delayMs"], "nack({ delayMs: 5000 })");
     const batch = this.#end("nack");
     batch.loop.nack(batch.number, this.#index, delayMs);
     this.#settle?.(this, "nack");
   }
 
   reject(reason = "") {
-    const text = String(reason instanceof Error ? reason.message : reason);
+    const text = reasoned("reject", reason);
     const batch = this.#end("reject");
     batch.loop.reject(batch.number, this.#index, text);
     this.#settle?.(this, "reject");
@@ -291,11 +294,16 @@ class Delivery extends Message {
     this.#settle?.(this, "dropped");
   }
 
-  #confirmed(how, operation, { signal, delayMs = -1, reason = "" } = {}) {
-    if (signal?.aborted) return Promise.reject(signal.reason);
-    let batch;
+  #confirmed(how, options, more) {
+    const operation = `${how}_confirmed`;
+    let [batch, signal, delayMs, reason] = [undefined, undefined, -1, ""];
     try {
-      if (delayMs !== -1) duration(operation, delayMs);
+      if (options !== undefined) {
+        delayMs = delay(operation, options, how === "nack" ? ["delayMs", "signal"] : ["signal"], `${how}Confirmed({ signal })`) ?? -1;
+        signal = signalOf(operation, options);
+      }
+      if (more !== undefined) reason = reasoned(operation, more);
+      if (signal?.aborted) throw signal.reason;
       if (how !== "extend") batch = this.#end(operation);
       else if (this.#settled) throw invalid(operation, "the delivery was settled before, or given back as its loop was left");
       else batch = Event.about(this);
@@ -317,20 +325,19 @@ class Delivery extends Message {
   }
 
   ackConfirmed(options) {
-    return this.#confirmed("ack", "ack_confirmed", { signal: options?.signal });
+    return this.#confirmed("ack", options);
   }
 
   nackConfirmed(options) {
-    return this.#confirmed("nack", "nack_confirmed", { signal: options?.signal, delayMs: options?.delayMs });
+    return this.#confirmed("nack", options);
   }
 
-  rejectConfirmed(reason = "", options) {
-    const text = String(reason instanceof Error ? reason.message : reason);
-    return this.#confirmed("reject", "reject_confirmed", { signal: options?.signal, reason: text });
+  rejectConfirmed(reason, options) {
+    return this.#confirmed("reject", options, reason);
   }
 
   extendConfirmed(options) {
-    return this.#confirmed("extend", "extend_confirmed", { signal: options?.signal });
+    return this.#confirmed("extend", options);
   }
 
   /** @internal Lets go of it, if it is unsettled. */
@@ -339,8 +346,10 @@ class Delivery extends Message {
   }
 }
 
-function duration(operation, millis) {
-  if (typeof millis !== "number" || !(millis >= 0)) throw invalid(operation, `delayMs: ${String(millis)} is not a number of milliseconds`);
+/** The delay among options. */
+function delay(operation, options, names, form) {
+  const { delayMs } = settings(operation, options, names, form);
+  return delayMs === undefined ? undefined : millis(operation, "delayMs", delayMs);
 }
 
-module.exports = { Batch, Event, Message, Delivery, duration };
+module.exports = { Batch, Event, Message, Delivery };

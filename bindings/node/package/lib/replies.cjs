@@ -2,6 +2,7 @@
 
 const { Batch, Event } = require("./received.cjs");
 const { REPLIES } = require("./loop.cjs");
+const { onAbort } = require("./signals.cjs");
 
 const MOST = 256;
 
@@ -15,7 +16,7 @@ class Replies {
   #asking;
   #over = false;
   #signal;
-  #aborted;
+  #forget;
 
   constructor(loop, number, topic, signal) {
     this.#loop = loop;
@@ -23,8 +24,7 @@ class Replies {
     this.#topic = topic;
     this.#signal = signal;
     if (!signal) return;
-    this.#aborted = () => this.#end();
-    signal.addEventListener("abort", this.#aborted, { once: true });
+    this.#forget = onAbort(signal, () => this.#end());
     if (signal.aborted) this.#end();
   }
 
@@ -68,7 +68,7 @@ class Replies {
     if (this.#over) return;
     this.#over = true;
     this.#batch = undefined;
-    this.#signal?.removeEventListener("abort", this.#aborted);
+    this.#forget?.();
     this.#loop.release(REPLIES, this.#number);
   }
 

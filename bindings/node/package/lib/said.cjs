@@ -3,6 +3,7 @@
 
 const { OPTIONS } = require("./options.cjs");
 const { invalid } = require("./errors.cjs");
+const { shown, wellFormed, isRecord } = require("./pack.cjs");
 
 /** What only this half reads. */
 const OWN = new Set(["signal", "onState", "onPublish", "onDelivery", "onSettle"]);
@@ -13,6 +14,7 @@ function value(operation, name, given, unit) {
     case "bigint":
       return `${given}${unit}`;
     case "string":
+      return wellFormed(operation, `option ${name}`, given);
     case "boolean":
       return String(given);
   }
@@ -27,12 +29,45 @@ function start(operation, given) {
   throw invalid(operation, `option start: say "earliest", "latest", a Date, or { position }`);
 }
 
+/** How calls are written whose options were something else. */
+const FORMS = {
+  connect: 'connect({ url: "mesh://host", name: "shop" })',
+  subscribe: 'subscribe(topic, { group: "billing" })',
+  consume: 'consume(topic, { group: "billing" }, handler)',
+  serve: "serve(topic, { concurrency: 4 }, handler)",
+  request: "request(topic, data, { timeoutMs: 2000 })",
+  request_stream: "requestStream(topic, data, { timeoutMs: 2000 })",
+};
+
+/** What is no object of options, such as a number or a Map, would be passed over. */
+function isOptions(operation, options, form = FORMS[operation]) {
+  if (!isRecord(options)) throw invalid(operation, `options: ${shown(options)} is not an object of options; write ${form}`);
+}
+
+/** Options that only this half reads, of those names. */
+function settings(operation, options, names, form) {
+  if (options === undefined) return {};
+  isOptions(operation, options, form);
+  for (const name in options) {
+    if (!names.includes(name) && options[name] !== undefined) {
+      throw invalid(operation, `${name} is no option: there is ${names.join(", ")}; write ${form}`);
+    }
+  }
+  return options;
+}
+
+/** How long, of those options. */
+function millis(operation, name, value) {
+  if (typeof value === "number" && value >= 0) return value;
+  throw invalid(operation, `${name}: ${shown(value)} is not a number of milliseconds from 0`);
+}
+
 /** Names and values, one behind the other. */
 function pairs(operation, options, aliases = {}) {
   if (options === undefined || options === null) return [];
-  if (typeof options !== "object") throw invalid(operation, `options: a ${typeof options} is not an object`);
+  isOptions(operation, options);
   const out = [];
-  for (const name of Object.keys(options)) {
+  for (const name in options) {
     const given = options[name];
     if (given === undefined || OWN.has(name)) continue;
     const known = OPTIONS[aliases[name] ?? name];
@@ -43,4 +78,4 @@ function pairs(operation, options, aliases = {}) {
   return out;
 }
 
-module.exports = { pairs, start };
+module.exports = { pairs, start, settings, millis, isOptions };

@@ -3,6 +3,8 @@
 const { Batch, Delivery } = require("./received.cjs");
 const { SUBSCRIPTION } = require("./loop.cjs");
 const { invalid } = require("./errors.cjs");
+const { settings, millis } = require("./said.cjs");
+const { signalOf, onAbort } = require("./signals.cjs");
 
 /** Most deliveries that are taken ahead of the program: until it is handed them the library looks after them. */
 const MOST = 1024;
@@ -27,6 +29,8 @@ class Subscription {
   #claim = { batch: 0, index: 0, waits: false };
   #asking;
   #last;
+  /** What a hook threw behind others of a batch, for the next call. */
+  #mistake;
   #weak;
   #over = false;
 
@@ -56,7 +60,7 @@ class Subscription {
   /** The next delivery. */
   next(options) {
     const now = Date.now();
-    if (this.#batch !== undefined && options === undefined && this.#loop.mayGoOn(now)) {
+    if (this.#batch !== undefined && options === undefined && this.#mistake === undefined && this.#loop.mayGoOn(now)) {
       try {
         const delivery = this.#hand(now);
         if (delivery !== undefined) return Promise.resolve({ value: delivery, done: false });
@@ -64,14 +68,20 @@ class Subscription {
         return Promise.reject(error);
       }
     }
-    return this.#wait(options?.signal);
+    return this.#wait(options);
   }
 
-  async #wait(signal) {
+  async #wait(options) {
+    const signal = signalOf("receive", settings("receive", options, ["signal"], "next({ signal })"));
+    this.#look();
     for (;;) {
       if (signal?.aborted) throw signal.reason;
       if (this.#batch !== undefined) {
-        if (!this.#loop.mayGoOn(Date.now())) await this.#loop.turn();
+        if (!this.#loop.mayGoOn(Date.now())) {
+          await this.#loop.turn();
+          // Others may have taken it meanwhile.
+          continue;
+        }
         const delivery = this.#hand(Date.now());
         if (delivery !== undefined) return { value: delivery, done: false };
         if (this.#batch !== undefined) continue;
@@ -82,19 +92,38 @@ class Subscription {
   }
 
   /** Several deliveries: as many as are at hand, else the first that comes. None came in time if it is empty. */
-  async batch(most, { timeoutMs = -1, signal } = {}) {
+  async batch(most, options) {
     if (!Number.isInteger(most) || most < 1 || most > 4096) throw invalid("receive", `${String(most)} at once; from 1 to 4096 is accepted`);
+    const { timeoutMs } = settings("receive", options, ["timeoutMs", "signal"], "batch(most, { timeoutMs: 1000 })");
+    const signal = signalOf("receive", options);
+    const until = timeoutMs === undefined ? Infinity : Date.now() + millis("receive", "timeoutMs", timeoutMs);
+    this.#look();
     const taken = [];
     let waited = false;
-    const until = timeoutMs < 0 ? Infinity : Date.now() + timeoutMs;
     for (;;) {
       if (signal?.aborted) throw signal.reason;
-      while (taken.length < most && this.#batch !== undefined) this.#handBatch(most - taken.length, taken);
+      this.#hands(taken, most);
       if (taken.length > 0 || this.#over || (waited && Date.now() >= until)) return taken;
       const left = until === Infinity ? -1 : Math.max(0, until - Date.now());
       await this.#fetch(most, left, signal);
       waited = true;
     }
+  }
+
+  /** Hands out what is at hand. What a hook throws behind others is told by the next call. */
+  #hands(taken, most) {
+    try {
+      while (taken.length < most && this.#batch !== undefined) this.#handBatch(most - taken.length, taken);
+    } catch (error) {
+      if (taken.length === 0) throw error;
+      this.#mistake = { error };
+    }
+  }
+
+  #look() {
+    const mistake = this.#mistake;
+    this.#mistake = undefined;
+    if (mistake) throw mistake.error;
   }
 
   /** Takes what comes into the batch. Several may wait for it; when none does any more, nothing is asked for. */
@@ -238,9 +267,8 @@ class Subscription {
 function raced(promise, signal) {
   if (!signal) return promise;
   return new Promise((resolve, reject) => {
-    const aborted = () => reject(signal.reason);
-    signal.addEventListener("abort", aborted, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", aborted));
+    const forget = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject).finally(forget);
   });
 }
 

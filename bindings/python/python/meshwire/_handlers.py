@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
 from typing import Any, TypeAlias, Union
 
-from ._hooks import Hooks, SettledAs
+from ._hooks import Hooks, SettledAs, is_async
 from ._native import Job, Pending, Request, Stream
 from .errors import CancelledError, InvalidError
 
@@ -81,26 +81,41 @@ def settled(job: Job, error: BaseException | None, hooks: Hooks) -> None:
 def _told(job: Job, word: SettledAs, hooks: Hooks) -> None:
     """Tells the program of it, if it holds: what was lost comes again, whatever its handler says."""
     if hooks.on_settle is not None and not job.lost:
-        try:
-            hooks.on_settle(job, word)
-        except Exception as problem:
-            _log.error("a hook failed", exc_info=problem)
+        hooks.settled(job, word)
+
+
+def cut_off(job: Job, error: BaseException, hooks: Hooks) -> None:
+    """Settles an event whose handler was cancelled, or ends what it runs in: said now, and not left to when the last of it is let go."""
+    cancelled = isinstance(error, asyncio.CancelledError)
+    job.end_failed("its handler was cancelled" if cancelled else f"its handler ended by {type(error).__name__}")
+    _told(job, "nack", hooks)
+
+
+def is_handler(operation: str, handler: Any, is_awaited: bool = True) -> None:
+    """Refuses what is no handler: calling it would do nothing."""
+    if not callable(handler):
+        raise TypeError(f"{operation} calls a function, and not {type(handler).__name__}")
+    if not is_awaited and is_async(handler):
+        raise TypeError(f"meshwire.sync calls functions that are not async: {operation} of meshwire.connect() awaits them")
+    if operation == "consume" and (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler)):
+        raise TypeError("consume calls a function that handles an event, and no generator: only serve takes what it yields")
 
 
 async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
     error: BaseException | None = None
     try:
         if hooks.on_delivery is not None:
-            hooks.on_delivery(job)
+            hooks.delivered(job)
         result = handler(job)
         if inspect.isawaitable(result):
             await result
     except Exception as problem:
         error = problem
-    except asyncio.CancelledError:
-        # Said here, and not left to when the last of it is let go.
-        job.end_failed("its handler was cancelled")
-        _told(job, "nack", hooks)
+    except GeneratorExit:
+        # Nobody runs it any more.
+        raise
+    except BaseException as ended:
+        cut_off(job, ended, hooks)
         raise
     settled(job, error, hooks)
 
@@ -129,6 +144,11 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
     except Exception as problem:
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))
+    except GeneratorExit:
+        raise
+    except BaseException as ended:
+        request.end_failed(f"its handler ended by {type(ended).__name__}")
+        raise
 
 
 def waits_for_itself(operation: str) -> InvalidError:
@@ -138,10 +158,16 @@ def waits_for_itself(operation: str) -> InvalidError:
 
 
 def _forgotten(
-    tasks: dict[int, asyncio.Task[None]], handling: Handling, number: int, task: asyncio.Task[None]
+    tasks: dict[int, asyncio.Task[None]],
+    handling: Handling,
+    number: int,
+    failed: Callable[[BaseException], None],
+    task: asyncio.Task[None],
 ) -> None:
     tasks.pop(number, None)
     handling.discard(task)
+    if not task.cancelled() and (error := task.exception()) is not None:
+        failed(error)
 
 
 async def _run(
@@ -157,6 +183,12 @@ async def _run(
     stop = None if until is None else asyncio.ensure_future(until)
     if stop is not None:
         stop.add_done_callback(lambda _: stream.close())
+    # What handlers raised that ends all of it: that they fail is not among it.
+    errors: list[BaseException] = []
+
+    def failed(error: BaseException) -> None:
+        errors.append(error)
+        stream.close()
 
     pending: Pending[bool] | None = None
     try:
@@ -171,8 +203,10 @@ async def _run(
                 number = work.number
                 works[number] = work
                 tasks[number] = task = loop.create_task(begin(work))
-                task.add_done_callback(functools.partial(_forgotten, tasks, handling, number))
+                task.add_done_callback(functools.partial(_forgotten, tasks, handling, number, failed))
             if stream.ended:
+                if errors:
+                    raise errors[0]
                 if stop is not None and stop.done() and not stop.cancelled():
                     # What it raised is the program's to see.
                     stop.result()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, Union
+from typing import Any, Literal, Optional, TypeAlias, Union
 
-from ._event import Event
+from ._event import Event, parts
 from ._native import Delivery, Job, SyncDelivery
 
+_log = logging.getLogger("meshwire")
+
 SettledAs: TypeAlias = Literal["ack", "nack", "reject"]
-OnPublish = Callable[[str, Event], Event]
+OnPublish = Callable[[str, Event], Optional[Event]]
 OnDelivery = Callable[[Union[Delivery, SyncDelivery, Job]], object]
 OnSettle = Callable[[Union[Delivery, SyncDelivery, Job], SettledAs], object]
 
@@ -23,12 +27,96 @@ class Hooks:
     on_delivery: OnDelivery | None = None
     on_settle: OnSettle | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("on_publish", "on_delivery", "on_settle"):
+            hook = getattr(self, name)
+            if hook is None:
+                continue
+            if not callable(hook):
+                raise TypeError(f"{name} is a function, and not {type(hook).__name__}")
+            if is_async(hook):
+                raise TypeError(f"{name} is called, and not awaited: it cannot be an async function")
 
-def hooked(hook: Callable[[Any], object], delivery: Any) -> None:
-    """Shows a delivery to the hook. If that fails it is nacked."""
-    try:
-        hook(delivery)
-    except Exception:
-        if not delivery.settled:
-            delivery.nack()
-        raise
+    def published(self, topic: str, event: Event) -> Any:
+        """The event as the hook wants it published."""
+        if self.on_publish is None:
+            return event
+        kept = _called("on_publish", self.on_publish, topic, event)
+        if kept is None:
+            return event
+        if isinstance(kept, Event) or parts(kept) is not None:
+            return kept
+        kind = type(kept).__name__
+        raise TypeError(f"on_publish gives back an event, or None for the one that it was given, and not {kind}")
+
+    def delivered(self, delivery: Any) -> None:
+        """Shows a delivery to the hook."""
+        if self.on_delivery is not None:
+            _called("on_delivery", self.on_delivery, delivery)
+
+    def settled(self, delivery: Any, word: SettledAs) -> None:
+        """Tells the hook what became of a delivery. What was said of it holds, whatever the hook raises."""
+        if self.on_settle is not None:
+            try:
+                _called("on_settle", self.on_settle, delivery, word)
+            except Exception as problem:
+                _log.error("a hook failed", exc_info=problem)
+
+
+def is_async(function: object) -> bool:
+    """Whether a call of it only gives something to await."""
+    of_class = getattr(function, "__call__", None)  # noqa: B004
+    return any(inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (function, of_class))
+
+
+def not_awaited(name: str, result: object) -> None:
+    """Refuses what a call gave that nobody awaits."""
+    if result is None or not inspect.isawaitable(result):
+        return
+    if inspect.iscoroutine(result):
+        result.close()
+    raise TypeError(f"{name} is called, and not awaited: it gave back a {type(result).__name__}")
+
+
+def _called(name: str, hook: Callable[..., object], *args: Any) -> object:
+    result = hook(*args)
+    not_awaited(name, result)
+    return result
+
+
+class Shown:
+    """Shows deliveries of a subscription to the hook. One for which it fails is nacked."""
+
+    def __init__(self, hooks: Hooks) -> None:
+        self._hooks = hooks
+        self._failed: Exception | None = None
+
+    def one(self, delivery: Any) -> None:
+        """A delivery."""
+        try:
+            self._hooks.delivered(delivery)
+        except Exception:
+            if not delivery.settled:
+                delivery.nack()
+            raise
+
+    def batch(self, deliveries: list[Any]) -> list[Any]:
+        """Those of a batch for which it does not fail. If it does for some, that is told by the next call: the program gets the others."""
+        batch: list[Any] = []
+        for delivery in deliveries:
+            try:
+                self.one(delivery)
+            except Exception as failed:
+                _log.error("a hook failed", exc_info=failed)
+                self._failed = failed
+            else:
+                batch.append(delivery)
+        if not batch:
+            self.look()
+        return batch
+
+    def look(self) -> None:
+        """Tells of what failed behind others."""
+        failed, self._failed = self._failed, None
+        if failed is not None:
+            raise failed

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from . import _native, _process
 from ._admin import DeadLetters, Groups, Limits, Topics
 from ._base import MeshwireError
-from ._event import Event, many, of_parts
-from ._handlers import Handling, consume, serve, waits_for_itself
+from ._event import many, of_parts
+from ._handlers import Handling, consume, is_handler, serve, waits_for_itself
 from ._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from ._native import Job, Pending, Receipt, Reply, Request
 from ._options import Duration, texts
@@ -44,7 +44,7 @@ class Connecting:
         self._mesh: Mesh | None = None
 
     async def _connect(self) -> Mesh:
-        pending = _native.connect(_process.pump(), self._options, self._hooks.on_settle)
+        pending = _native.connect(_process.pump(), self._options, self._hooks.on_settle and self._hooks.settled)
         client = await call(pending)
         _process.opened(client)
         return Mesh(client, self._hooks)
@@ -76,9 +76,9 @@ def connect(
     ``async with connect() as mesh`` closes the client at the end, ``mesh = await connect()`` leaves that to the program. Nothing is done
     before, so that it may be called where no event loop runs. The client belongs to the event loop that awaits it.
 
-    Hooks are called by the thread of that loop, and must not block: ``on_publish(topic, event)`` before each publish, with the event that
-    it gives back published in its place; ``on_delivery(delivery)`` before the program is handed a delivery; ``on_settle(delivery, word)``
-    when it is settled, with ``ack``, ``nack`` or ``reject``.
+    Hooks are plain functions, called by the thread of that loop, and must not block: ``on_publish(topic, event)`` before each publish: the
+    event that it gives back is published in place of that one, and what it raises refuses it; ``on_delivery(delivery)`` before the program
+    is handed a delivery, which is nacked if it raises; ``on_settle(delivery, word)`` when it is settled, with ``ack``, ``nack`` or ``reject``.
     """
     said = texts({"url": url, **options})
     return Connecting(said, Hooks(on_publish, on_delivery, on_settle))
@@ -119,10 +119,8 @@ class Mesh:
 
     # Publishing
 
-    def _hooked(self, topic: str, event: object, said: Any) -> Event:
-        hook = self._hooks.on_publish
-        assert hook is not None
-        return hook(topic, of_parts(event, said))
+    def _hooked(self, topic: str, event: object, said: Any) -> Any:
+        return self._hooks.published(topic, of_parts(event, said))
 
     async def publish(self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]) -> Receipt:
         """Publishes an event, and waits for its receipt. Many at once travel together."""
@@ -224,8 +222,10 @@ class Mesh:
     ) -> None:
         """Answers a topic's requests with a function, until ``until`` is done, the client is closed or this is cancelled.
 
-        What the function returns, or what it awaits, is the reply; a generator gives many. What it raises is told to the requester.
+        What the function returns, or what it awaits, is the reply, one without data if that is ``None``; a generator gives many. What it
+        raises is told to the requester.
         """
+        is_handler("serve", handler)
         stream, _ = self._asked("serve").serve(topic, texts(options))
         await serve(stream, handler, until, self._handling)
 
@@ -253,6 +253,7 @@ class Mesh:
         It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time, whatever ``concurrency`` is. A function
         that is not async runs in the event loop, and holds it up.
         """
+        is_handler("consume", handler)
         stream, _ = self._asked("consume").consume(topic, texts(options))
         await consume(stream, handler, until, self._hooks, self._handling)
 

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, TypedDict, Union
 
 from ._kinds import KINDS
+from .errors import InvalidError
 
 #: Seconds, a timedelta, or text as ``500ms``.
 Duration = Union[float, timedelta, str]
@@ -90,7 +91,7 @@ def texts(options: Mapping[str, Any]) -> dict[str, str]:
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, str):
-        return value
+        return _utf8(name, value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if name == "start":
@@ -104,6 +105,15 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     raise TypeError(f"option {name} cannot be {type(value).__name__}")
+
+
+def _utf8(name: str, text: str) -> str:
+    """Text that can be sent."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidError(f"{name}: the text has half of a surrogate pair, which UTF-8 has no place for") from None
+    return text
 
 
 def _millis(seconds: float) -> str:

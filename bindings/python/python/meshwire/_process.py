@@ -67,7 +67,8 @@ def _begin_once() -> None:
         return
     _logged = True
     try:
-        _native.keep_logs(min(logging.INFO, _log.getEffectiveLevel()))
+        # All: loggers may want more later, and say so when a record is there.
+        _native.keep_logs(0)
     except Exception:
         # A program around this interpreter has a log of its own.
         return

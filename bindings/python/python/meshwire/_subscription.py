@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Generator, Mapping
 from types import TracebackType
 from typing import Any
 
-from ._hooks import Hooks, hooked
+from ._hooks import Hooks, Shown
 from ._native import Delivery, Reply, Stream
 from ._waiting import call, some
 
@@ -18,7 +18,7 @@ class Subscription:
         self._begin = begin
         self._topic = topic
         self._options = options
-        self._hook = hooks.on_delivery
+        self._shown = None if hooks.on_delivery is None else Shown(hooks)
         self._stream: Stream | None = None
 
     async def _started(self) -> Stream:
@@ -50,13 +50,15 @@ class Subscription:
 
     def __aiter__(self) -> AsyncIterator[Delivery]:
         # The native stream gives what is here without a call into Python.
-        return self if self._stream is None or self._hook is not None else self._stream
+        return self if self._stream is None or self._shown is not None else self._stream
 
     async def __anext__(self) -> Delivery:
         stream = self._stream or await self._started()
+        if self._shown is not None:
+            self._shown.look()
         delivery: Delivery = await stream.__anext__()
-        if self._hook is not None:
-            hooked(self._hook, delivery)
+        if self._shown is not None:
+            self._shown.one(delivery)
         return delivery
 
     async def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
@@ -64,12 +66,11 @@ class Subscription:
         list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
         each has one of its own from when the one before it was settled."""
         stream = self._stream or await self._started()
+        if self._shown is not None:
+            self._shown.look()
         await some(stream, most, wait)
         batch: list[Delivery] = stream.batch(most)
-        if self._hook is not None:
-            for delivery in batch:
-                hooked(self._hook, delivery)
-        return batch
+        return batch if self._shown is None else self._shown.batch(batch)
 
     @property
     def ended(self) -> bool:

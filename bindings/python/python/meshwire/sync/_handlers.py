@@ -12,8 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from .._handlers import problem_of, settled
-from .._hooks import Hooks
+from .._handlers import cut_off, problem_of, settled
+from .._hooks import Hooks, not_awaited
 from .._native import Job, Request, Stream
 from ..errors import CancelledError
 
@@ -28,10 +28,14 @@ def handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
     error: Exception | None = None
     try:
         if hooks.on_delivery is not None:
-            hooks.on_delivery(job)
-        handler(job)
+            hooks.delivered(job)
+        if (result := handler(job)) is not None:
+            not_awaited("a handler of meshwire.sync", result)
     except Exception as problem:
         error = problem
+    except BaseException as ended:
+        cut_off(job, ended, hooks)
+        raise
     settled(job, error, hooks)
 
 
@@ -39,6 +43,7 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
     """Answers a request."""
     try:
         result = handler(request)
+        not_awaited("a handler of meshwire.sync", result)
         if inspect.isgenerator(result):
             with closing(result):
                 for reply in result:
@@ -52,6 +57,9 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
     except Exception as problem:
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))
+    except BaseException as ended:
+        request.end_failed(f"its handler ended by {type(ended).__name__}")
+        raise
 
 
 def run(
@@ -62,7 +70,8 @@ def run(
     handling: list[int],
 ) -> None:
     """Handles what comes, on this thread if it is one at a time. Nobody can end a handler here whose work was lost: it looks itself, at
-    ``lost``. ``handling`` has the threads that run handlers."""
+    ``lost``. ``handling`` has the threads that run handlers. What ends one of them, as ``sys.exit`` does, ends all of it, and is raised."""
+    errors: list[BaseException] = []
 
     def one(work: Any) -> None:
         thread = threading.get_ident()
@@ -71,6 +80,13 @@ def run(
             begin(work)
         finally:
             handling.remove(thread)
+
+    def one_of_many(work: Any) -> None:
+        try:
+            one(work)
+        except BaseException as error:
+            errors.append(error)
+            stream.close()
 
     begun: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
     pool = ThreadPoolExecutor(concurrency, "meshwire-handler") if concurrency > 1 else None
@@ -85,9 +101,9 @@ def run(
                 if pool is None:
                     one(work)
                 else:
-                    pool.submit(contextvars.copy_context().run, one, work)
+                    pool.submit(contextvars.copy_context().run, one_of_many, work)
             if stream.ended:
-                return
+                break
             if until is not None and until.is_set():
                 stream.close()
             stream.wait(wait=None if until is None else LOOK)
@@ -95,3 +111,5 @@ def run(
         stream.close()
         if pool is not None:
             pool.shutdown(cancel_futures=True)
+    if errors:
+        raise errors[0]

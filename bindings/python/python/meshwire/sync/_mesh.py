@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import _native, _process
 from .._base import MeshwireError
-from .._event import Event, many, of_parts
-from .._handlers import waits_for_itself
+from .._event import many, of_parts
+from .._handlers import is_handler, waits_for_itself
 from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
@@ -76,7 +76,7 @@ def connect(
     As ``meshwire.connect``; hooks are called by the thread that publishes or receives.
     """
     hooks = Hooks(on_publish, on_delivery, on_settle)
-    client = _native.connect_sync(_process.pump(), texts({"url": url, **options}), on_settle)
+    client = _native.connect_sync(_process.pump(), texts({"url": url, **options}), on_settle and hooks.settled)
     _process.opened(client)
     return Mesh(client, hooks)
 
@@ -92,10 +92,8 @@ class Mesh:
         #: Threads that run handlers now.
         self._handling: list[int] = []
 
-    def _hooked(self, topic: str, event: object, said: Any) -> Event:
-        hook = self._hooks.on_publish
-        assert hook is not None
-        return hook(topic, of_parts(event, said))
+    def _hooked(self, topic: str, event: object, said: Any) -> Any:
+        return self._hooks.published(topic, of_parts(event, said))
 
     def publish(self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]) -> Receipt:
         """Publishes an event, and waits for its receipt."""
@@ -180,9 +178,10 @@ class Mesh:
     ) -> None:
         """Answers a topic's requests with a function, until ``until`` is set or the client is closed.
 
-        What the function returns is the reply; a generator gives many. What it raises is told to the requester. With ``concurrency`` it
-        is called by so many threads.
+        What the function returns is the reply, one without data if that is ``None``; a generator gives many. What it raises is told to
+        the requester. With ``concurrency`` it is called by so many threads.
         """
+        is_handler("serve", handler, is_awaited=False)
         stream, concurrency = self._client.serve(topic, texts(options))
         run(stream, lambda request: answer(request, handler), concurrency, until, self._handling)
 
@@ -208,6 +207,7 @@ class Mesh:
         It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time. With ``concurrency`` it is called by so
         many threads, with 1 by this one.
         """
+        is_handler("consume", handler, is_awaited=False)
         stream, concurrency = self._client.consume(topic, texts(options))
         run(stream, lambda job: handle(job, handler, self._hooks), concurrency, until, self._handling)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from types import TracebackType
 
-from .._hooks import Hooks, hooked
+from .._hooks import Hooks, Shown
 from .._native import Reply, Stream
 from .._native import SyncDelivery as Delivery
 
@@ -16,7 +16,7 @@ class Subscription:
     def __init__(self, stream: Stream, topic: str, hooks: Hooks) -> None:
         self._stream = stream
         self._topic = topic
-        self._hook = hooks.on_delivery
+        self._shown = None if hooks.on_delivery is None else Shown(hooks)
 
     def __enter__(self) -> Subscription:
         return self
@@ -32,24 +32,25 @@ class Subscription:
         return self._topic
 
     def __iter__(self) -> Iterator[Delivery]:
-        return self if self._hook is not None else self._stream
+        return self if self._shown is not None else self._stream
 
     def __next__(self) -> Delivery:
+        if self._shown is not None:
+            self._shown.look()
         delivery: Delivery = next(self._stream)
-        if self._hook is not None:
-            hooked(self._hook, delivery)
+        if self._shown is not None:
+            self._shown.one(delivery)
         return delivery
 
     def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
         list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
         each has one of its own from when the one before it was settled."""
+        if self._shown is not None:
+            self._shown.look()
         self._stream.wait(most, wait)
         batch: list[Delivery] = self._stream.batch(most)
-        if self._hook is not None:
-            for delivery in batch:
-                hooked(self._hook, delivery)
-        return batch
+        return batch if self._shown is None else self._shown.batch(batch)
 
     @property
     def ended(self) -> bool:
