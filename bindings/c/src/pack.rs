@@ -165,7 +165,9 @@ fn canonical<'a>(value: &'a AttributeValue<'_>) -> Cow<'a, str> {
 pub struct mw_buffer {
     /// NULL where `size` is 0.
     pub bytes: *mut u8,
+    /// How many it has.
     pub size: usize,
+    /// How many are to be written.
     pub needed: usize,
 }
 

@@ -464,7 +464,9 @@ typedef struct mw_record {
 typedef struct mw_buffer {
   // NULL where `size` is 0.
   uint8_t *bytes;
+  // How many it has.
   size_t size;
+  // How many are to be written.
   size_t needed;
 } mw_buffer;
 
