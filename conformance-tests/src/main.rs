@@ -137,6 +137,7 @@ fn run(options: &Options) -> anyhow::Result<bool> {
         bless: options.bless,
     };
     let rows = run.all(&cells)?;
+    testees.iter().for_each(Program::end);
     if options.spoil {
         return Ok(report_spoiled(&rows));
     }

@@ -64,6 +64,17 @@ impl Program {
         Self { name: name.to_owned(), path, waiting: many.then(Arc::default) }
     }
 
+    /// Ends what waits for another case: there is none.
+    pub(crate) fn end(&self) {
+        for Process { mut child, input, .. } in
+            self.waiting.iter().flat_map(|waiting| std::mem::take(&mut *locked(waiting)))
+        {
+            drop(input);
+            // Each of its cases was judged; how it ends itself does not matter.
+            let _ = child.wait();
+        }
+    }
+
     fn spawn(&self) -> anyhow::Result<Process> {
         let mut command = Command::new(&self.path);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -8,8 +8,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 /// Fields that hold a time, a place of this machine or words for people.
-const LEFT_OUT: [&str; 9] =
-    ["message", "n", "on", "ev", "num", "client_version", "language", "producer_id", "operation"];
+const LEFT_OUT: [&str; 7] = ["message", "n", "on", "ev", "client_version", "language", "producer_id"];
 
 /// The lanes of a cell.
 #[derive(Debug, Default)]

@@ -83,6 +83,13 @@ impl Error {
         self
     }
 
+    /// What is wrong with an event, as the fault of the call that it was made for. For bindings, which make it in the call.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn of_call(self, operation: &'static str) -> Self {
+        if self.operation() == EVENT { self.during(operation) } else { self }
+    }
+
     pub(crate) fn from_failure(operation: &'static str, failure: &Failure) -> Self {
         Self::new(failure.kind, operation, failure.message.clone()).with_retry(failure.retry, failure.retry_after)
     }
@@ -143,10 +150,13 @@ impl Error {
     }
 }
 
+/// What was asked for when an event was made for no call yet.
+const EVENT: &str = "event";
+
 /// For `?` on what makes an event, such as [`Event::json`](meshwire_proto::Event::json).
 impl From<EventError> for Error {
     fn from(cause: EventError) -> Self {
-        Self::event("event", &cause).with_source(cause)
+        Self::event(EVENT, &cause).with_source(cause)
     }
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn run(operation: &'static str, err: *mut *mut mw_error, call: impl F
     });
     match result {
         Ok(code) => code,
-        Err(error) => fail(error, err),
+        Err(error) => fail(error.of_call(operation), err),
     }
 }
 

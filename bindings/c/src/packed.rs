@@ -158,7 +158,7 @@ pub unsafe extern "C" fn mw_publish_packed(
                 });
                 if let Err(error) = begun {
                     // SAFETY: the program says that there are so many places.
-                    unsafe { refused.put(tag, error) };
+                    unsafe { refused.put(tag, error.of_call("publish")) };
                 }
             }
             Ok(())
@@ -192,7 +192,8 @@ pub unsafe extern "C" fn mw_publish_batch_packed(
         let mut events: Vec<Result<TimedEvent>> = Vec::new();
         for _ in 0..count {
             let event = packed.event()?;
-            events.push(event.and_then(|draft| hooks::published(&client, topic, draft)?.finish()));
+            let event = event.and_then(|draft| hooks::published(&client, topic, draft)?.finish());
+            events.push(event.map_err(|error| error.of_call("publish")));
         }
         let ask = Ask::PublishBatch { topic: topic.to_owned(), events };
         // SAFETY: the program's place for it.

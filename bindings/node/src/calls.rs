@@ -231,7 +231,8 @@ impl Bridge {
         guarded("publish", || {
             let (mut reader, mut events) = (Reader::new(packed), Vec::new());
             while !reader.is_empty() {
-                events.push(draft(reader.run()?).and_then(Draft::finish));
+                let event = draft(reader.run()?).and_then(Draft::finish);
+                events.push(event.map_err(|error| error.of_call("publish")));
             }
             let client = self.clients.get(&client).ok_or_else(|| closed("publish"))?;
             let operation = client.begin(Ask::PublishBatch { topic, events }, &self.queue, tag.into())?;

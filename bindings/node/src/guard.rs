@@ -38,7 +38,7 @@ pub(crate) fn invalid(operation: &'static str, problem: impl Into<String>) -> Er
 /// Does a call for JavaScript, which is thrown what goes wrong in it.
 pub(crate) fn guarded<T>(operation: &'static str, call: impl FnOnce() -> Result<T>) -> napi::Result<T> {
     let done = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(internal(operation, &*panic)));
-    done.map_err(|error| napi::Error::from_reason(shown(&error)))
+    done.map_err(|error| napi::Error::from_reason(shown(&error.of_call(operation))))
 }
 
 fn internal(operation: &'static str, panic: &(dyn Any + Send)) -> Error {

@@ -45,7 +45,7 @@ impl Bridge {
         let (first, second) = (record.word()?, record.word()?);
         if what == PUBLISH {
             if let Err(error) = self.publish(first, second, record) {
-                self.failed.push((second, error));
+                self.failed.push((second, error.of_call("publish")));
             }
             return Ok(());
         }

@@ -181,7 +181,7 @@ impl Client {
         let mut events = Vec::new();
         for value in values.try_iter()? {
             let event = draft(py, &value?, None).map_err(|fault| fault.of_one(py));
-            events.push(event.and_then(Draft::finish));
+            events.push(event.and_then(Draft::finish).map_err(|error| error.of_call("publish")));
         }
         Self::ask(slf, Ask::PublishBatch { topic, events })
     }

@@ -43,6 +43,13 @@ impl From<pyo3::CastError<'_, '_>> for Fault {
 }
 
 impl Fault {
+    fn of_call(self, operation: &'static str) -> Self {
+        match self {
+            Self::Ours(error) => Self::Ours(error.of_call(operation)),
+            python => python,
+        }
+    }
+
     /// It, raised.
     pub(crate) fn raised(self, py: Python<'_>) -> PyErr {
         match self {
@@ -162,19 +169,19 @@ fn said_one(draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> Drafted<Draft
 /// The event to publish.
 pub(crate) fn timed(py: Python<'_>, value: &Bound<'_, PyAny>, said: &Bound<'_, PyDict>) -> PyResult<TimedEvent> {
     let event = draft(py, value, Some(said)).and_then(|draft| Ok(draft.finish()?));
-    event.map_err(|fault| fault.raised(py))
+    event.map_err(|fault| fault.of_call("publish").raised(py))
 }
 
 /// The event to ask with.
 pub(crate) fn at_once(py: Python<'_>, value: &Bound<'_, PyAny>, said: &Bound<'_, PyDict>) -> PyResult<Event> {
     let event = draft(py, value, Some(said)).and_then(|draft| Ok(draft.finish_now()?));
-    event.map_err(|fault| fault.raised(py))
+    event.map_err(|fault| fault.of_call("request").raised(py))
 }
 
 /// The event to reply with.
 pub(crate) fn event(py: Python<'_>, value: &Bound<'_, PyAny>) -> PyResult<Event> {
     let event = draft(py, value, None).and_then(|draft| Ok(draft.finish_now()?));
-    event.map_err(|fault| fault.raised(py))
+    event.map_err(|fault| fault.of_call("reply").raised(py))
 }
 
 /// Data of types that are never events.

@@ -457,7 +457,7 @@ impl Drop for Delivery {
             tracing::warn!(
                 topic = self.inbox.topic.as_str(),
                 position = self.place.position,
-                "a delivery was dropped without ack or nack: it comes again after the ack wait, and has failed when its subscription ends before; call ack() when it is done, nack() to get it again (logged once for each subscription)"
+                "a delivery was dropped without ack or nack: it comes again after the ack wait, and has failed when its subscription ends before; ack it when it is done, nack it to get it again (logged once for each subscription)"
             );
         }
     }

@@ -343,7 +343,7 @@ fn a_command_comes_to_a_completion_and_is_named_by_its_errors() {
     let queue = Queue::new(1).unwrap();
     drop(client.begin(ask("topics.create", "{\"topic\":\"t\"}"), &queue, 1).unwrap());
     let full = client.begin(ask("topics.list", ""), &queue, 2).unwrap_err();
-    assert_eq!((full.kind(), full.operation()), (ErrorKind::BufferFull, "topics.list"));
+    assert_eq!((full.kind(), full.operation()), (ErrorKind::BufferFull, "list topics"));
     assert!(text(one(&queue).unwrap()).starts_with("{\"name\":\"t\","));
 }
 
