@@ -207,7 +207,7 @@ test("many replies are yielded, taken one by one, and left in the middle", async
   for await (const reply of await mesh.requestStream("report", 600)) if (reply.text() === "line 2") break;
   while (!ended.includes(600)) await after(1);
   await assert.rejects(async () => {
-    for await (const reply of await mesh.requestStream("report", 700)) assert.ok(reply.type);
+    for await (const reply of await mesh.requestStream("report", 700, { timeoutMs: 30_000 })) assert.ok(reply.type);
   }, (error) => coded("RESPONDER_FAILED", { operation: "request_stream" })(error) && /halfway/.test(error.message));
   stop.abort();
   await serving;

@@ -153,6 +153,24 @@ test("two loops over one subscription share it", async (t) => {
   assert.equal(new Set(seen).size, 50);
 });
 
+test("two slow loops over one subscription share what is at hand, and its end", async (t) => {
+  const { mesh } = await room(t);
+  await mesh.publishBatch("orders", Array.from({ length: 9 }, (_, n) => String(n)));
+  const orders = await mesh.subscribe("orders", { group: "g" });
+  const seen = [];
+  const loop = async () => {
+    for await (const delivery of orders) {
+      // So long that both wait for the same turn of the event loop.
+      for (const until = performance.now() + 20; performance.now() < until; );
+      seen.push(delivery.text());
+      delivery.ack();
+      if (seen.length === 9) await orders.close();
+    }
+  };
+  await Promise.all([loop(), loop()]);
+  assert.deepEqual(seen.sort(), Array.from({ length: 9 }, (_, n) => String(n)));
+});
+
 test("data that is not what it is asked for is an error with its place", async (t) => {
   const { mesh } = await room(t);
   await mesh.publishBatch("orders", [Uint8Array.of(255), "{"]);
