@@ -37,13 +37,23 @@ pub(crate) struct Claim {
     /// From `next` on: what nobody is handed any more, and is passed over.
     void: Mutex<BTreeSet<u64>>,
     has_void: AtomicBool,
+    /// From where to where it was passed over last.
+    passed: (AtomicU64, AtomicU64),
 }
 
 impl Claim {
     fn new(first: u64) -> Self {
         let at = || AtomicU64::new(first);
         let has_void = AtomicBool::new(false);
-        Self { next: at(), handed: at(), settled: at(), given_back: Mutex::default(), void: Mutex::default(), has_void }
+        Self {
+            next: at(),
+            handed: at(),
+            settled: at(),
+            given_back: Mutex::default(),
+            void: Mutex::default(),
+            has_void,
+            passed: (at(), at()),
+        }
     }
 
     /// All below it are claimed or given back.
@@ -61,7 +71,7 @@ impl Claim {
     pub(crate) fn hand(&self, number: u64, is_first: bool) -> bool {
         self.handed.fetch_max(number.saturating_add(1), Ordering::SeqCst);
         let next = self.next();
-        if self.settled.load(Ordering::Acquire) >= next || (is_first && next == number) {
+        if self.is_turn(next) || (is_first && next == number) {
             return self.take(number);
         }
         // One that is settled or given back just now is claimed late, or found out late: neither does harm.
@@ -78,18 +88,23 @@ impl Claim {
             self.next.fetch_max(end.min(handed), Ordering::AcqRel);
             self.pass_over();
             let next = self.next();
-            if next <= self.settled.load(Ordering::Relaxed) {
+            if self.is_turn(next) {
                 self.next.fetch_max(next.saturating_add(1).min(handed), Ordering::AcqRel);
                 self.pass_over();
             }
         }
     }
 
+    /// Whether the one before this one that is not void is settled.
+    fn is_turn(&self, next: u64) -> bool {
+        let passed = self.passed.1.load(Ordering::SeqCst) == next;
+        let before = if passed { self.passed.0.load(Ordering::SeqCst) } else { next };
+        self.settled.load(Ordering::Acquire) >= before
+    }
+
     /// Nobody is handed this one any more: it holds up none behind it. Under the inbox's lock.
     fn void(&self, number: u64) {
         if number < self.next() {
-            // It had its turn already.
-            let _ = self.settled.compare_exchange(number, number.saturating_add(1), Ordering::SeqCst, Ordering::SeqCst);
             return;
         }
         self.void.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
@@ -110,8 +125,12 @@ impl Claim {
                 break;
             }
             // Whoever takes it meanwhile has passed over it.
-            let _ = self.next.compare_exchange(next, next.saturating_add(1), Ordering::SeqCst, Ordering::SeqCst);
-            let _ = self.settled.compare_exchange(next, next.saturating_add(1), Ordering::SeqCst, Ordering::SeqCst);
+            let to = next.saturating_add(1);
+            if self.next.compare_exchange(next, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                if self.passed.1.swap(to, Ordering::SeqCst) != next {
+                    self.passed.0.store(next, Ordering::SeqCst);
+                }
+            }
         }
         self.has_void.store(!void.is_empty(), Ordering::SeqCst);
     }
@@ -408,7 +427,7 @@ mod tests {
         assert!(claim.hand(1, true));
         prefetched.void((0, 2, 1));
         prefetched.void((0, 6, 1));
-        assert!(claim.hand(3, false) && claim.next() == 2);
+        assert!(claim.hand(3, false) && claim.next() == 3);
         prefetched.settled((0, 1, 1));
         assert_eq!((claim.next(), prefetched.ahead(7)), (4, 2), "4 and 5 are ahead");
         assert!(claim.hand(4, false) && claim.hand(5, false));
@@ -418,7 +437,7 @@ mod tests {
         let (claim, _) = prefetched.arrived((0, 7, 2), WAIT);
         assert!(claim.take(7));
         prefetched.void((0, 7, 1));
-        assert!(claim.hand(8, false) && claim.next() == 9, "what is let go of is as good as settled");
+        assert!(claim.hand(8, true) && claim.next() == 9, "the first that is handed over");
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,7 +39,7 @@ impl Inbox {
 
     /// A delivery of a key is nacked: what has come of its key behind it, and no program has been handed yet, comes again behind it.
     pub(crate) fn nacked(&self, generation: u32, number: u64, key: &str) {
-        if !self.keys_are_taken_back || self.is_stale(generation) {
+        if !self.keys_are_taken_back || self.ack_wait.borrow().is_zero() || self.is_stale(generation) {
             return;
         }
         let mut contents = self.lock();
