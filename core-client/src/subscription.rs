@@ -165,7 +165,9 @@ impl Subscribe {
         }
         let asked = spec.start;
         let outbox = Arc::clone(self.mesh.outbox());
-        let inbox = Arc::new(Inbox::new(spec.topic.clone(), Arc::clone(&outbox), spec.max_events, spec.max_bytes));
+        let inbox = Inbox::new(spec.topic.clone(), Arc::clone(&outbox), spec.max_events, spec.max_bytes);
+        let inbox =
+            Arc::new(inbox.taking_back_keys(spec.group.is_some() && self.settings.mode != Some(GroupMode::Broadcast)));
         let (reply, answer) = oneshot::channel();
         outbox.command(Command::Subscribe { spec, inbox: Arc::clone(&inbox), reply }).map_err(context)?;
         // From here on dropping the subscription ends it, also before the answer.
@@ -423,11 +425,14 @@ impl Subscription {
                 self.inbox.give_up(1);
                 continue;
             }
-            return Some(self.made(event, place, unclaimed));
+            if let Some(made) = self.made(event, place, unclaimed) {
+                return Some(made);
+            }
         }
     }
 
-    fn made(&self, event: Bytes, place: Place, unclaimed: Option<Arc<Claim>>) -> Result<Delivery> {
+    /// `None`: nobody is to be handed it.
+    fn made(&self, event: Bytes, place: Place, unclaimed: Option<Arc<Claim>>) -> Option<Result<Delivery>> {
         let delivery = match Delivery::new(event, &self.inbox, place) {
             Ok(delivery) => delivery.unclaimed(unclaimed, !self.ahead),
             Err(error) => {
@@ -435,16 +440,18 @@ impl Subscription {
                 if let Some(claim) = unclaimed {
                     claim.take(place.number);
                 }
-                return Err(error);
+                return Some(Err(error));
             }
         };
-        match self.inbox.outbox.hooks.delivery(&delivery) {
+        // What a binding has ahead is before it, and is asked for later.
+        let delivery = delivery.unless_taken_back(!self.ahead)?;
+        Some(match self.inbox.outbox.hooks.delivery(&delivery) {
             Ok(()) => Ok(delivery),
             Err(error) => {
                 delivery.nack_because(error.message(), None);
                 Err(error)
             }
-        }
+        })
     }
 }
 

@@ -57,6 +57,8 @@ pub struct Delivery {
     unclaimed: Option<Arc<Claim>>,
     /// The program has it.
     handed: bool,
+    /// Nobody is to be handed it: it comes again behind another of its key.
+    void: bool,
     settled: bool,
 }
 
@@ -133,7 +135,16 @@ impl Delivery {
                     .with("position", place.position.to_string()));
             }
         };
-        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, unclaimed: None, handed: true, settled: false })
+        Ok(Self {
+            event,
+            layout,
+            inbox: Arc::clone(inbox),
+            place,
+            unclaimed: None,
+            handed: true,
+            void: false,
+            settled: false,
+        })
     }
 
     pub(crate) fn unclaimed(mut self, claim: Option<Arc<Claim>>, handed: bool) -> Self {
@@ -375,6 +386,7 @@ impl Delivery {
     fn settle(mut self, how: impl Into<How>) {
         let how = how.into();
         self.decided(&how);
+        self.take_back_behind(&how);
         self.inbox.settle(self.range(how), self.event.len(), self.place.position);
     }
 
@@ -385,6 +397,7 @@ impl Delivery {
         operation: &'static str,
     ) -> impl Future<Output = Result<()>> + Send + use<> {
         self.decided(&how);
+        self.take_back_behind(&how);
         let answer = self.inbox.settle_confirmed(self.range(how));
         async move { answered(answer, operation, &self.inbox, self.position()).await }
     }
@@ -450,6 +463,7 @@ impl Drop for Delivery {
         self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);
         if std::thread::panicking() {
             let how = because(SettleKind::Nack, &"the program panicked");
+            self.take_back_behind(&how);
             return self.inbox.settle(self.range(how), self.event.len(), self.place.position);
         }
         self.inbox.dropped(self.place.generation, self.place.number);
