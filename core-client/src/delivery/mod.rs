@@ -279,6 +279,8 @@ impl Delivery {
     /// events of its key after it. It waits as the group's back-off says (1 s, then
     /// twice as long with each failure, up to a minute), and after the group's
     /// `max_failures` (5) it is a dead letter. Sent as [`ack`](Self::ack) is.
+    /// In a group, events of its key that came behind it come again behind it: what the program was not handed of them yet it is not handed
+    /// before, and what it settles of those that it has counts for nothing.
     pub fn nack(self) {
         self.settle(SettleKind::Nack);
     }

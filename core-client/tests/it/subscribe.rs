@@ -139,8 +139,8 @@ async fn what_is_wrong_with_a_subscribe_is_told_before_it_is_sent() {
         (mesh.subscribe("a").prefetch(0, 1), "prefetch_events"),
         (mesh.subscribe("a").prefetch(1, 1 << 40), "prefetch_bytes"),
         (mesh.subscribe("a").ack_wait(Duration::from_millis(10)), "ack_wait"),
-        (mesh.subscribe("a").ack_wait(Duration::from_secs(60)), "group()"),
-        (mesh.subscribe("a").settings(GroupSettings::new().max_failures(1)), "group()"),
+        (mesh.subscribe("a").ack_wait(Duration::from_secs(60)), "name a group"),
+        (mesh.subscribe("a").settings(GroupSettings::new().max_failures(1)), "name a group"),
     ] {
         let error = subscribe.await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid);
