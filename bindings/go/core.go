@@ -32,8 +32,6 @@ type core struct {
 	// done ends with the client, and handlers' contexts with it.
 	done   chan struct{}
 	ending atomic.Bool
-	// nacked rises with each delivery that is: what comes behind it of its key may not be handed out any more.
-	nacked atomic.Uint32
 
 	mu    sync.Mutex
 	slots []slot

@@ -107,11 +107,7 @@ func (d *Delivery) settle(operation string, kind int, delay time.Duration, reaso
 		d.from.core.settles.ack(handle)
 		return nil
 	}
-	failure := native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason)
-	if kind == native.Nack {
-		d.from.core.nacked.Add(1)
-	}
-	return d.from.core.failed(failure)
+	return d.from.core.failed(native.SettleMany([]native.Handle{handle}, kind, wait(delay), reason))
 }
 
 // wait is a delay as the library has it; negative: as the group's settings say.
@@ -161,9 +157,6 @@ func (d *Delivery) confirm(ctx context.Context, operation string, kind int, dela
 		return err
 	}
 	d.from.core.settled(d, operation)
-	if kind == native.Nack {
-		defer d.from.core.nacked.Add(1)
-	}
 	_, err = d.from.core.wait(ctx, native.Settle(handle, kind, wait(delay), reason))
 	return err
 }

@@ -35,8 +35,6 @@ type stream struct {
 	handles []native.Handle
 	// claimed is when the library was last told that the program was handed one.
 	claimed time.Time
-	// nacked is how many had been by then.
-	nacked uint32
 
 	// unclaimed is the last one that the program was handed since; the timer tells it.
 	unclaimed atomic.Uintptr
@@ -246,11 +244,10 @@ func (s *stream) hand() *Delivery {
 	for s.next < len(s.here) {
 		d := &s.here[s.next]
 		s.next++
-		now, nacked := time.Now(), s.core.nacked.Load()
-		if now.Sub(s.claimed) < claimAge && nacked == s.nacked {
+		if now := time.Now(); now.Sub(s.claimed) < claimAge {
 			s.handed(d)
 		} else if native.Claim(d.held().Load()) {
-			s.claimed, s.nacked = now, nacked
+			s.claimed = now
 			s.unclaimed.Store(0)
 		} else {
 			// It comes again: handling it now would be once too often. So others may.

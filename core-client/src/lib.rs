@@ -89,7 +89,6 @@ mod shown;
 mod start;
 mod stats;
 mod subscription;
-mod taken_back;
 pub mod testing;
 mod token;
 mod topics;

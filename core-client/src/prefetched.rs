@@ -7,8 +7,8 @@
 //! Of what is handed out by the batch the first is claimed, and each of the others when the one before it is settled. Whoever settles the
 //! last one first has claimed them all.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,26 +34,12 @@ pub(crate) struct Claim {
     settled: AtomicU64,
     /// What was given back: first, and behind the last.
     given_back: Mutex<VecDeque<(u64, u64)>>,
-    /// From `next` on: what nobody is handed any more, and is passed over.
-    void: Mutex<BTreeSet<u64>>,
-    has_void: AtomicBool,
-    /// From where to where it was passed over last.
-    passed: (AtomicU64, AtomicU64),
 }
 
 impl Claim {
     fn new(first: u64) -> Self {
         let at = || AtomicU64::new(first);
-        let has_void = AtomicBool::new(false);
-        Self {
-            next: at(),
-            handed: at(),
-            settled: at(),
-            given_back: Mutex::default(),
-            void: Mutex::default(),
-            has_void,
-            passed: (at(), at()),
-        }
+        Self { next: at(), handed: at(), settled: at(), given_back: Mutex::default() }
     }
 
     /// All below it are claimed or given back.
@@ -71,7 +57,7 @@ impl Claim {
     pub(crate) fn hand(&self, number: u64, is_first: bool) -> bool {
         self.handed.fetch_max(number.saturating_add(1), Ordering::SeqCst);
         let next = self.next();
-        if self.is_turn(next) || (is_first && next == number) {
+        if self.settled.load(Ordering::Acquire) >= next || (is_first && next == number) {
             return self.take(number);
         }
         // One that is settled or given back just now is claimed late, or found out late: neither does harm.
@@ -85,69 +71,14 @@ impl Claim {
         }
         let handed = self.handed.load(Ordering::SeqCst);
         if handed > self.next() {
-            self.next.fetch_max(end.min(handed), Ordering::AcqRel);
-            self.pass_over();
-            let next = self.next();
-            if self.is_turn(next) {
-                self.next.fetch_max(next.saturating_add(1).min(handed), Ordering::AcqRel);
-                self.pass_over();
-            }
+            self.next.fetch_max(end.saturating_add(1).min(handed), Ordering::AcqRel);
         }
-    }
-
-    /// Whether the one before this one that is not void is settled.
-    fn is_turn(&self, next: u64) -> bool {
-        let passed = self.passed.1.load(Ordering::SeqCst) == next;
-        let before = if passed { self.passed.0.load(Ordering::SeqCst) } else { next };
-        self.settled.load(Ordering::Acquire) >= before
-    }
-
-    /// Nobody is handed this one any more: it holds up none behind it. Under the inbox's lock.
-    fn void(&self, number: u64) {
-        if number < self.next() {
-            return;
-        }
-        self.void.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
-        self.has_void.store(true, Ordering::SeqCst);
-        self.pass_over();
-    }
-
-    /// Passes over what is void.
-    fn pass_over(&self) {
-        if !self.has_void.load(Ordering::SeqCst) {
-            return;
-        }
-        let mut void = self.void.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let next = self.next();
-            *void = void.split_off(&next);
-            if !void.remove(&next) {
-                break;
-            }
-            // Whoever takes it meanwhile has passed over it.
-            let to = next.saturating_add(1);
-            if self.next.compare_exchange(next, to, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                if self.passed.1.swap(to, Ordering::SeqCst) != next {
-                    self.passed.0.store(next, Ordering::SeqCst);
-                }
-            }
-        }
-        self.has_void.store(!void.is_empty(), Ordering::SeqCst);
-    }
-
-    /// How many before `end` no program has been handed, and may be.
-    fn ahead(&self, end: u64) -> u64 {
-        let handed = self.handed();
-        let void = self.void.lock().unwrap_or_else(PoisonError::into_inner);
-        let void = void.range(handed..end.max(handed)).count();
-        end.saturating_sub(handed).saturating_sub(u64::try_from(void).unwrap_or(u64::MAX))
     }
 
     /// Takes a delivery for the program, and all before it; `false`: it was given back. Again is nothing.
     pub(crate) fn take(&self, number: u64) -> bool {
         let take = |next| (next <= number).then_some(number.saturating_add(1));
         let taken = self.next.fetch_update(Ordering::SeqCst, Ordering::Acquire, take).is_ok();
-        self.pass_over();
         taken || !self.has_given_back(number)
     }
 
@@ -257,18 +188,6 @@ impl Prefetched {
         if let Some((_, claim)) = self.claim.as_ref().filter(|claim| claim.0 == generation) {
             claim.settled(first.saturating_add(count.into()));
         }
-    }
-
-    /// Nobody is handed these any more.
-    pub(crate) fn void(&self, (generation, first, count): Range) {
-        if let Some((_, claim)) = self.claim.as_ref().filter(|claim| claim.0 == generation) {
-            (first..first.saturating_add(count.into())).for_each(|number| claim.void(number));
-        }
-    }
-
-    /// Of the newest generation, how many before `end` no program has been handed.
-    pub(crate) fn ahead(&self, end: u64) -> u64 {
-        self.claim.as_ref().map_or(end, |(_, claim)| claim.ahead(end))
     }
 
     /// How many of these were given back.
@@ -418,26 +337,6 @@ mod tests {
         assert!(claim.hand(3, false) && claim.hand(4, true) && claim.hand(5, false) && claim.next() == 3);
         prefetched.settled((0, 2, 1));
         assert_eq!(claim.next(), 4);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_nobody_is_handed_holds_up_none_behind_it() {
-        let mut prefetched = Prefetched::default();
-        let (claim, _) = prefetched.arrived((0, 1, 6), WAIT);
-        assert!(claim.hand(1, true));
-        prefetched.void((0, 2, 1));
-        prefetched.void((0, 6, 1));
-        assert!(claim.hand(3, false) && claim.next() == 3);
-        prefetched.settled((0, 1, 1));
-        assert_eq!((claim.next(), prefetched.ahead(7)), (4, 2), "4 and 5 are ahead");
-        assert!(claim.hand(4, false) && claim.hand(5, false));
-        (3..=5).for_each(|number| prefetched.settled((0, number, 1)));
-        tokio::time::sleep(WAIT).await;
-        assert_eq!((claim.next(), prefetched.look(WAIT, 0)), (7, Look::default()));
-        let (claim, _) = prefetched.arrived((0, 7, 2), WAIT);
-        assert!(claim.take(7));
-        prefetched.void((0, 7, 1));
-        assert!(claim.hand(8, true) && claim.next() == 9, "the first that is handed over");
     }
 
     #[tokio::test(start_paused = true)]

@@ -165,9 +165,7 @@ impl Subscribe {
         }
         let asked = spec.start;
         let outbox = Arc::clone(self.mesh.outbox());
-        let inbox = Inbox::new(spec.topic.clone(), Arc::clone(&outbox), spec.max_events, spec.max_bytes);
-        let inbox =
-            Arc::new(inbox.taking_back_keys(spec.group.is_some() && self.settings.mode != Some(GroupMode::Broadcast)));
+        let inbox = Arc::new(Inbox::new(spec.topic.clone(), Arc::clone(&outbox), spec.max_events, spec.max_bytes));
         let (reply, answer) = oneshot::channel();
         outbox.command(Command::Subscribe { spec, inbox: Arc::clone(&inbox), reply }).map_err(context)?;
         // From here on dropping the subscription ends it, also before the answer.
@@ -425,14 +423,11 @@ impl Subscription {
                 self.inbox.give_up(1);
                 continue;
             }
-            if let Some(made) = self.made(event, place, unclaimed) {
-                return Some(made);
-            }
+            return Some(self.made(event, place, unclaimed));
         }
     }
 
-    /// `None`: nobody is to be handed it.
-    fn made(&self, event: Bytes, place: Place, unclaimed: Option<Arc<Claim>>) -> Option<Result<Delivery>> {
+    fn made(&self, event: Bytes, place: Place, unclaimed: Option<Arc<Claim>>) -> Result<Delivery> {
         let delivery = match Delivery::new(event, &self.inbox, place) {
             Ok(delivery) => delivery.unclaimed(unclaimed, !self.ahead),
             Err(error) => {
@@ -440,18 +435,16 @@ impl Subscription {
                 if let Some(claim) = unclaimed {
                     claim.take(place.number);
                 }
-                return Some(Err(error));
+                return Err(error);
             }
         };
-        // What a binding has ahead is before it, and is asked for later.
-        let delivery = delivery.unless_taken_back(!self.ahead)?;
-        Some(match self.inbox.outbox.hooks.delivery(&delivery) {
+        match self.inbox.outbox.hooks.delivery(&delivery) {
             Ok(()) => Ok(delivery),
             Err(error) => {
                 delivery.nack_because(error.message(), None);
                 Err(error)
             }
-        })
+        }
     }
 }
 

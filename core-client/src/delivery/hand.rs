@@ -3,16 +3,12 @@
 use meshwire_proto::frame::SettleKind;
 
 use super::Delivery;
-use crate::inbox::How;
 
 impl Delivery {
     /// The program is handed it now, and with it all before it; `false`: it comes again, or the client drains, and it is to be
     /// [forgotten](Self::forget). For bindings, which took it [ahead](crate::Subscription::take_ahead). What is said of it claims it too.
     #[doc(hidden)]
     pub fn claim(&mut self) -> bool {
-        if self.is_void() {
-            return false;
-        }
         // First: either this sees that the client drains, or the drain that it is out.
         let claimed = self.claim_anyhow() && !self.inbox.is_stopped() && !self.is_stale();
         if claimed {
@@ -25,41 +21,10 @@ impl Delivery {
     /// looked after as if it waited here. In order. The first of the batch is claimed, unless others that the program has wait for their turn.
     #[doc(hidden)]
     pub fn hand(&mut self, is_first: bool) -> bool {
-        if self.is_void() {
-            return false;
-        }
         // First, as in `claim`.
         let handed = self.unclaimed.as_ref().is_none_or(|claim| claim.hand(self.place.number, is_first));
         self.handed = handed && !self.inbox.is_stopped() && !self.is_stale();
         self.handed
-    }
-
-    /// As it is, unless it comes again behind an earlier one of its key that was nacked. `is_next`: those before it were handed out.
-    pub(crate) fn unless_taken_back(mut self, is_next: bool) -> Option<Self> {
-        let place = self.place;
-        self.void = self.inbox.has_taken_back()
-            && self.inbox.is_taken_back((place.generation, place.number), self.event().key(), is_next);
-        if self.void {
-            self.return_unbegun();
-        }
-        (!self.void).then_some(self)
-    }
-
-    /// The same, of one that a binding has and that it is about to hand out.
-    fn is_void(&mut self) -> bool {
-        if self.unclaimed.is_some() && !self.handed && self.inbox.has_taken_back() {
-            self.void = self.inbox.is_taken_back((self.place.generation, self.place.number), self.event().key(), true);
-        }
-        self.void
-    }
-
-    /// What came behind it of its key, and was not handed out, comes again behind it.
-    pub(super) fn take_back_behind(&self, how: &How) {
-        if how.kind == SettleKind::Nack
-            && let Some(key) = self.event().key()
-        {
-            self.inbox.nacked(self.place.generation, self.place.number, key);
-        }
     }
 
     /// `false`: its lease was given back.
@@ -84,10 +49,6 @@ impl Delivery {
     /// Those before it that the program has in hand are claimed by that: what comes behind is to find nothing left of its run.
     pub(super) fn return_unbegun(&mut self) {
         self.settled = true;
-        if self.void && !self.is_stale() {
-            // The gateway may not have taken it back yet.
-            return self.inbox.void(self.range(SettleKind::Release.into()), self.event.len(), self.place.position);
-        }
         if self.is_stale() || !self.claim_anyhow() {
             return self.inbox.forget(&self.range(SettleKind::Release.into()));
         }
@@ -97,9 +58,6 @@ impl Delivery {
     /// Lets go without a word, because the event is known to come again.
     #[doc(hidden)]
     pub fn forget(mut self) {
-        if self.void {
-            return self.return_unbegun();
-        }
         self.settled = true;
         self.inbox.forget(&self.range(SettleKind::Release.into()));
     }

@@ -57,8 +57,6 @@ pub struct Delivery {
     unclaimed: Option<Arc<Claim>>,
     /// The program has it.
     handed: bool,
-    /// Nobody is to be handed it: it comes again behind another of its key.
-    void: bool,
     settled: bool,
 }
 
@@ -135,16 +133,7 @@ impl Delivery {
                     .with("position", place.position.to_string()));
             }
         };
-        Ok(Self {
-            event,
-            layout,
-            inbox: Arc::clone(inbox),
-            place,
-            unclaimed: None,
-            handed: true,
-            void: false,
-            settled: false,
-        })
+        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, unclaimed: None, handed: true, settled: false })
     }
 
     pub(crate) fn unclaimed(mut self, claim: Option<Arc<Claim>>, handed: bool) -> Self {
@@ -279,8 +268,8 @@ impl Delivery {
     /// events of its key after it. It waits as the group's back-off says (1 s, then
     /// twice as long with each failure, up to a minute), and after the group's
     /// `max_failures` (5) it is a dead letter. Sent as [`ack`](Self::ack) is.
-    /// In a group, events of its key that came behind it come again behind it: what the program was not handed of them yet it is not handed
-    /// before, and what it settles of those that it has counts for nothing.
+    /// In a group, events of its key that came behind it come again behind it: what the program settles of those that it has, or is handed
+    /// before, counts for nothing.
     pub fn nack(self) {
         self.settle(SettleKind::Nack);
     }
@@ -388,7 +377,6 @@ impl Delivery {
     fn settle(mut self, how: impl Into<How>) {
         let how = how.into();
         self.decided(&how);
-        self.take_back_behind(&how);
         self.inbox.settle(self.range(how), self.event.len(), self.place.position);
     }
 
@@ -399,7 +387,6 @@ impl Delivery {
         operation: &'static str,
     ) -> impl Future<Output = Result<()>> + Send + use<> {
         self.decided(&how);
-        self.take_back_behind(&how);
         let answer = self.inbox.settle_confirmed(self.range(how));
         async move { answered(answer, operation, &self.inbox, self.position()).await }
     }
@@ -465,7 +452,6 @@ impl Drop for Delivery {
         self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);
         if std::thread::panicking() {
             let how = because(SettleKind::Nack, &"the program panicked");
-            self.take_back_behind(&how);
             return self.inbox.settle(self.range(how), self.event.len(), self.place.position);
         }
         self.inbox.dropped(self.place.generation, self.place.number);

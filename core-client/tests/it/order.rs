@@ -1,10 +1,9 @@
 //! Events of a key, whatever becomes of a nack and of its connection.
 
 use std::cell::RefCell;
-use std::future::IntoFuture;
 use std::time::Duration;
 
-use meshwire::{Delivery, Mesh, Subscription};
+use meshwire::{Delivery, Mesh};
 use meshwire_proto::ErrorKind;
 use meshwire_proto::frame::SettleKind;
 use meshwire_proto::wire::session as wire;
@@ -96,90 +95,4 @@ async fn without_a_group_the_next_event_of_a_key_is_handled_after_a_failure() {
         assert_eq!(gateway.ranges().await, [(1, 1, SettleKind::Nack), (2, 1, SettleKind::Ack)]);
     });
     assert_eq!(seen, of([("a", 1), ("b", 1)]));
-}
-
-/// A subscription that has been sent two keys, mixed.
-async fn with_two_keys(mesh: &Mesh, gateway: &mut Gateway, broadcast: bool) -> (Subscription, u32) {
-    let subscribe = mesh.subscribe("orders").group("g");
-    let subscribe = if broadcast { subscribe.broadcast() } else { subscribe };
-    let (orders, frame) = tokio::join!(subscribe.into_future(), gateway.subscribe());
-    let events = ["a k", "b other", "c k", "d k", "e other"];
-    let events = events.map(|said| said.split_once(' ').map(|(id, key)| event(id, Some(key), "x")).unwrap());
-    gateway.deliver_at(frame.subscription, 1, 10, events).await;
-    (orders.unwrap(), frame.subscription)
-}
-
-async fn next(orders: &mut Subscription) -> (String, u32, Delivery) {
-    let order = orders.try_next().await.unwrap().unwrap();
-    (order.id().to_owned(), order.attempt(), order)
-}
-
-/// Those that it says, which are so many.
-async fn said(gateway: &mut Gateway, count: usize) -> Vec<(u64, u32, SettleKind)> {
-    let mut said = Vec::new();
-    while said.len() < count {
-        said.extend(gateway.ranges().await);
-    }
-    said
-}
-
-const SAID: [(u64, u32, SettleKind); 4] =
-    [(1, 1, SettleKind::Nack), (2, 1, SettleKind::Ack), (3, 2, SettleKind::Release), (5, 1, SettleKind::Ack)];
-
-#[tokio::test(start_paused = true)]
-async fn what_waits_of_a_nacked_key_is_given_back_and_comes_behind_it() {
-    let (mesh, mut gateway, _listener) = connected().await;
-    let (mut orders, number) = with_two_keys(&mesh, &mut gateway, false).await;
-    let program = async {
-        next(&mut orders).await.2.nack_after(Duration::ZERO);
-        for of in [("b", 1), ("e", 1), ("a", 2), ("c", 2)] {
-            let (id, attempt, order) = next(&mut orders).await;
-            assert_eq!((id.as_str(), attempt), of);
-            order.ack();
-        }
-    };
-    let script = async {
-        assert_eq!(said(&mut gateway, 4).await, SAID);
-        gateway.deliver_again(number, (6, 10), 2, keyed(["a"])).await;
-        gateway.deliver_again(number, (7, 12), 2, keyed(["c", "d"])).await;
-    };
-    tokio::join!(program, script);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_binding_has_of_a_nacked_key_is_not_handed_over_by_itself_or_in_a_batch() {
-    for by_batch in [false, true] {
-        let (mesh, mut gateway, _listener) = connected().await;
-        let (mut orders, _) = with_two_keys(&mesh, &mut gateway, false).await;
-        orders.take_ahead();
-        let mut ahead = Vec::new();
-        while ahead.len() < 5 {
-            ahead.push(next(&mut orders).await.2);
-        }
-        let hand = |order: &mut Delivery| if by_batch { order.hand(false) } else { order.claim() };
-        let mut all = ahead.into_iter();
-        let mut first = all.next().unwrap();
-        assert!(hand(&mut first));
-        first.nack();
-        for mut order in all {
-            if hand(&mut order) {
-                order.ack();
-            } else {
-                order.forget();
-            }
-        }
-        assert_eq!(said(&mut gateway, 4).await, SAID);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_nack_takes_nothing_back_from_a_member_of_a_broadcast_group() {
-    let (mesh, mut gateway, _listener) = connected().await;
-    let (mut orders, _) = with_two_keys(&mesh, &mut gateway, true).await;
-    next(&mut orders).await.2.nack();
-    for id in ["b", "c", "d", "e"] {
-        let (of, _, order) = next(&mut orders).await;
-        order.ack();
-        assert_eq!(of, id);
-    }
 }

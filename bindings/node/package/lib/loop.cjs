@@ -58,8 +58,6 @@ class Loop {
     this.settles = 0;
     this.settledAt = 0;
     this.acked = -1;
-    // Rises with each delivery that is: what comes behind it of its key may not be handed out any more.
-    this.nacked = 0;
     this.turnedAt = Date.now();
     // It alone holds the loop, while something is open.
     this.keeper = setInterval(() => {}, 0x7fffffff).unref();
@@ -283,7 +281,6 @@ class Loop {
   }
 
   nack(batch, index, delayMs) {
-    this.nacked++;
     if (delayMs === undefined) this.say(NACK, batch, index);
     else this.say(NACK_AFTER, batch, index, delayMs);
   }

@@ -315,7 +315,6 @@ class Delivery extends Message {
     const start = (tag) => {
       try {
         loop.bridge.confirm(tag, number, this.#index, how, delayMs, reason);
-        if (how === "nack") loop.nacked++;
       } catch (error) {
         // It did not even begin: the delivery is still the program's.
         this.#settled = false;

@@ -26,7 +26,6 @@ class Subscription {
   #batch;
   #at = 0;
   #claimed = 0;
-  #nacked = 0;
   #claim = { batch: 0, index: 0, waits: false };
   #asking;
   #last;
@@ -182,7 +181,6 @@ class Subscription {
     const index = this.#at;
     this.#at = index + 1;
     if (this.#at === batch.count) this.#batch = undefined;
-    this.#hearNacks();
     if (now === this.#claimed) {
       this.#loop.handed(this.#claim, batch.number, index);
     } else if (this.#loop.bridge.claim(batch.number, index)) {
@@ -200,7 +198,6 @@ class Subscription {
     const batch = this.#batch;
     let index = this.#at;
     const end = Math.min(batch.count, index + most);
-    this.#hearNacks();
     const gone = this.#loop.bridge.claimBatch(batch.number, index, end - index);
     try {
       while (index < end) {
@@ -213,14 +210,6 @@ class Subscription {
       this.#claimed = -1;
       if (index === batch.count) this.#batch = undefined;
     }
-  }
-
-  /** What was nacked is known to the native half before more is handed out. */
-  #hearNacks() {
-    if (this.#nacked === this.#loop.nacked) return;
-    this.#nacked = this.#loop.nacked;
-    this.#claimed = -1;
-    this.#loop.send();
   }
 
   #made(batch, index) {

@@ -1,7 +1,5 @@
 //! One subscription's meeting point: runs come in from the driver, settles go
-//! back out in ranges; in [`leases`], what becomes of what is not settled.
-
-mod leases;
+//! back out in ranges.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -17,11 +15,10 @@ use tokio::time::Instant;
 use crate::handed::Unsettled;
 use crate::late::Late;
 use crate::outbox::Outbox;
-use crate::prefetched::{Claim, Prefetched, Range};
+use crate::prefetched::{Claim, Look, Prefetched, Range};
 use crate::session::{Failure, SubscriptionId};
 use crate::settled::is_final;
 pub(crate) use crate::settled::{How, Settled};
-use crate::taken_back::TakenBack;
 use crate::{Error, Result};
 
 /// A run and the generation that its settles must name.
@@ -76,20 +73,13 @@ struct Contents {
     unsettled: Option<Unsettled>,
     left: bool,
     late: Late,
-    /// Generation of what came last, and the number behind it.
-    come: (u32, u64),
-    taken_back: TakenBack,
 }
 
 impl Contents {
-    fn is_said_of(&mut self, range: Range) {
+    fn is_settled(&mut self, range: Range) {
         if let Some(unsettled) = &mut self.unsettled {
             unsettled.settled(range);
         }
-    }
-
-    fn is_settled(&mut self, range: Range) {
-        self.is_said_of(range);
         self.prefetched.settled(range);
     }
 }
@@ -112,10 +102,6 @@ pub(crate) struct Inbox {
     fetched: AtomicU64,
     ack_wait: watch::Sender<Duration>,
     pub(crate) warned: AtomicBool,
-    /// A nack takes back what comes behind of its key: in a group whose members share a topic.
-    keys_are_taken_back: bool,
-    /// Something was, and some of it may be handed out.
-    has_taken_back: AtomicBool,
     contents: Mutex<Contents>,
 }
 
@@ -133,16 +119,8 @@ impl Inbox {
             fetched: AtomicU64::new(0),
             ack_wait: watch::Sender::new(Duration::ZERO),
             warned: AtomicBool::new(false),
-            keys_are_taken_back: false,
-            has_taken_back: AtomicBool::new(false),
             contents: Mutex::default(),
         }
-    }
-
-    /// Whether a nack takes back what comes behind of its key.
-    pub(crate) const fn taking_back_keys(mut self, taking_back: bool) -> Self {
-        self.keys_are_taken_back = taking_back;
-        self
     }
 
     fn lock(&self) -> MutexGuard<'_, Contents> {
@@ -186,7 +164,6 @@ impl Inbox {
         if !contents.prefetched.is_of(generation) {
             self.set_fetched(0);
         }
-        contents.come = (generation, run.first_delivery.saturating_add(run.events.count().into()));
         let has_leases = !ack_wait.is_zero();
         let is_claimed = has_leases || contents.unsettled.is_some();
         let (claim, look) = is_claimed.then(|| contents.prefetched.arrived(range, ack_wait)).unzip();
@@ -198,6 +175,34 @@ impl Inbox {
             waker.wake();
         }
         look
+    }
+
+    /// Leases of what no program has been handed: extended, or given back when the program is stuck. Gives when to look
+    /// again, and whether something was given back.
+    pub(crate) fn look_after_leases(&self) -> (Option<Instant>, bool) {
+        let ack_wait = *self.ack_wait.borrow();
+        let mut contents = self.lock();
+        let done = contents.done;
+        let Look { extend, release, again } = contents.prefetched.look(ack_wait, done);
+        let stuck = !release.is_empty();
+        if stuck {
+            // What the stream took already it finds given back itself.
+            contents.runs.clear();
+            contents.paused = true;
+        }
+        // Whoever has a batch in hand may be waiting for more: it says so again, and gets more.
+        let waker = contents.waker.take_if(|_| stuck);
+        release.iter().for_each(|range| contents.is_settled(*range));
+        for (ranges, kind) in [(extend, SettleKind::Extend), (release, SettleKind::Release)] {
+            let how = How::from(kind);
+            let of = |(generation, first, count)| Settled { generation, first, count, how: how.clone() };
+            contents.settles.extend(ranges.into_iter().map(of));
+        }
+        drop(contents);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        (again, stuck)
     }
 
     /// Whether the program takes deliveries again, since this was asked last.
@@ -278,25 +283,6 @@ impl Inbox {
     /// The consumer settles deliveries in a row, of so many bytes, the last with this position.
     pub(crate) fn settle(self: &Arc<Self>, settled: Settled, bytes: usize, position: u64) {
         let mut contents = self.lock();
-        contents.done += 1;
-        contents.prefetched.settled(settled.range());
-        self.settle_in(contents, settled, bytes, position);
-    }
-
-    /// One that no program is handed, because it comes again behind another of its key, is given back.
-    pub(crate) fn void(self: &Arc<Self>, settled: Settled, bytes: usize, position: u64) {
-        let contents = self.lock();
-        contents.prefetched.void(settled.range());
-        self.settle_in(contents, settled, bytes, position);
-    }
-
-    fn settle_in(
-        self: &Arc<Self>,
-        mut contents: MutexGuard<'_, Contents>,
-        settled: Settled,
-        bytes: usize,
-        position: u64,
-    ) {
         let mut warning = None;
         if is_final(&settled.how) {
             let lost = contents.prefetched.lost(settled.range());
@@ -306,7 +292,8 @@ impl Inbox {
             }
         }
         contents.held = contents.held.saturating_sub(settled.count.into());
-        contents.is_said_of(settled.range());
+        contents.is_settled(settled.range());
+        contents.done += 1;
         contents.settled_events = contents.settled_events.saturating_add(settled.count);
         contents.settled_bytes += bytes as u64;
         match contents.settles.last_mut() {
@@ -485,7 +472,7 @@ impl Inbox {
     pub(crate) fn is_done(&self) -> bool {
         let contents = self.lock();
         let ahead = match contents.unsettled {
-            Some(_) => contents.prefetched.ahead(self.fetched.load(Ordering::SeqCst)),
+            Some(_) => self.fetched.load(Ordering::SeqCst).saturating_sub(contents.prefetched.handed()),
             None => 0,
         };
         contents.held <= self.waiting.load(Ordering::SeqCst) + ahead && !contents.announced
