@@ -57,7 +57,8 @@ impl Claim {
     pub(crate) fn hand(&self, number: u64, is_first: bool) -> bool {
         self.handed.fetch_max(number.saturating_add(1), Ordering::SeqCst);
         let next = self.next();
-        if self.settled.load(Ordering::Acquire) >= next || (is_first && next == number) {
+        // Not for one before it whose turn it is: that one is claimed by what settles the one before that.
+        if next == number && (is_first || self.settled.load(Ordering::SeqCst) >= number) {
             return self.take(number);
         }
         // One that is settled or given back just now is claimed late, or found out late: neither does harm.
@@ -67,7 +68,7 @@ impl Claim {
     /// Something was settled, before `end`. The next one that the program has is claimed. Under the inbox's lock.
     fn settled(&self, end: u64) {
         if self.settled.load(Ordering::Relaxed) < end {
-            self.settled.store(end, Ordering::Release);
+            self.settled.store(end, Ordering::SeqCst);
         }
         let handed = self.handed.load(Ordering::SeqCst);
         if handed > self.next() {
