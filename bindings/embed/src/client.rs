@@ -20,6 +20,7 @@ use crate::publisher::{Publisher, Room};
 use crate::queue::{Place, Queue};
 use crate::responder::Responder;
 use crate::runtime::Running;
+use crate::signals;
 
 /// How long publishes without a receipt have when the last handle goes without a drain: as in Rust.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
@@ -85,7 +86,7 @@ impl Open {
         let (mesh, publisher) = (self.mesh.clone(), Arc::clone(&self.publisher));
         let linger = move || give_time(running.handle(), &publisher, LINGER, mesh.drain(LINGER));
         // The system has no thread: then they have no time.
-        let _ = thread::Builder::new().name("meshwire-end".to_owned()).spawn(linger);
+        let _ = signals::apart(|| thread::Builder::new().name("meshwire-end".to_owned()).spawn(linger));
     }
 }
 

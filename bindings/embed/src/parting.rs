@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::client::{Client, LINGER, WeakClient};
 use crate::process::PerProcess;
+use crate::signals;
 
 static CLIENTS: PerProcess<Mutex<Vec<WeakClient>>> = PerProcess::new();
 
@@ -38,7 +39,8 @@ extern "C" fn part() {
             return 0;
         }
         // On a thread of its own: what this one had of its own, as the runtime needs it to wait, is gone when the process ends.
-        let parting = std::thread::Builder::new().name("meshwire-end".to_owned()).spawn(move || part_from(&clients));
+        let part = move || part_from(&clients);
+        let parting = signals::apart(|| std::thread::Builder::new().name("meshwire-end".to_owned()).spawn(part));
         parting.map_or(0, |parting| parting.join().unwrap_or(0))
     });
     if let Ok(left @ 1..) = parted {

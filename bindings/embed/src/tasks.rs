@@ -31,6 +31,7 @@ mod several {
     use tokio::runtime::{Builder, Handle, Runtime};
 
     use super::{PARTING, begin_thread};
+    use crate::signals;
 
     /// A client needs no more: its session is one task.
     const MOST_THREADS: usize = 2;
@@ -44,7 +45,7 @@ mod several {
             let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
             let mut builder = Builder::new_multi_thread();
             builder.worker_threads(threads).thread_name("meshwire").on_thread_start(begin_thread);
-            builder.enable_all().build().map(Self)
+            signals::apart(|| builder.enable_all().build()).map(Self)
         }
 
         pub(crate) fn handle(&self) -> &Handle {
@@ -74,6 +75,7 @@ mod one {
     use tokio::sync::oneshot;
 
     use super::{PARTING, begin_thread};
+    use crate::signals;
 
     /// A runtime with one thread, which lives in it.
     #[derive(Debug)]
@@ -91,12 +93,13 @@ mod one {
             let handle = runtime.handle().clone();
             let (stop, stopped) = oneshot::channel::<()>();
             let (end, ended) = sync_channel(1);
-            thread::Builder::new().name("meshwire".to_owned()).spawn(move || {
+            let run = move || {
                 begin_thread();
                 let _: Result<(), _> = runtime.block_on(stopped);
                 runtime.shutdown_timeout(PARTING);
                 drop(end);
-            })?;
+            };
+            signals::apart(|| thread::Builder::new().name("meshwire".to_owned()).spawn(run))?;
             Ok(Self { handle, stop, ended })
         }
 

@@ -193,6 +193,9 @@ fn the_settings_of_a_group_are_changed_while_it_runs_and_kept() {
     });
     assert_eq!(changed.code, Some(0), "{changed:?}");
     assert!(changed.out.ends_with("; ack wait 30s, 1 failure, back-off 50ms to 1h\n"), "{changed:?}");
+    // What failed once is a dead letter now, when the log has it.
+    let letters = || gateway.run(&["groups", "list", "work", "--json"]).out.contains("\"dead_letters\":1");
+    assert!((0..100).any(|_| letters()), "it is no dead letter");
     drop(gateway);
     let gateway = Gateway::on(directory.path());
     let listed = gateway.run(&["groups", "list", "work", "--json"]);

@@ -245,6 +245,7 @@ fn operation(command: &str) -> &'static str {
         "groups.create" => "create group",
         "groups.update" => "update group",
         "groups.seek" => "seek group",
+        "groups.delete" | "groups.delete_member" => "delete group",
         "dead_letters.list" => "list dead letters",
         "dead_letters.get" => "get dead letter",
         "dead_letters.redrive" => "redrive",
