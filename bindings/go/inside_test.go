@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,8 +73,17 @@ func TestAnAckDoesNotWaitForOthersThatCross(t *testing.T) {
 	s.ack(1)
 	go s.flush()
 	<-began
-	for at := range 2 * settleMost {
-		s.ack(native.Handle(at + 2))
+	acked := make(chan struct{})
+	go func() {
+		for at := range 2 * settleMost {
+			s.ack(native.Handle(at + 2))
+		}
+		close(acked)
+	}()
+	select {
+	case <-acked:
+	case <-time.After(30 * time.Second):
+		t.Error("an ack waits")
 	}
 	// The timer has them cross.
 	close(goOn)
@@ -89,12 +99,12 @@ func TestTheLastLoggerThatLeavesEndsTheGoroutineAlsoOfTwoThatLeaveAtOnce(t *test
 	// The library is not asked.
 	logs.kept, logs.loggers = true, make(map[*slog.Logger]int)
 	coarse := &slog.HandlerOptions{Level: levels[coarsest]}
-	for round := range 20_000 {
+	for round := range 50_000 {
 		ended := make(chan struct{})
 		close(ended)
 		logs.stop, logs.stopped = make(chan struct{}), ended
-		var ready, left sync.WaitGroup
-		ready.Add(2)
+		var ready atomic.Int32
+		var left sync.WaitGroup
 		left.Add(2)
 		for range 2 {
 			logger := slog.New(slog.NewTextHandler(io.Discard, coarse))
@@ -103,8 +113,10 @@ func TestTheLastLoggerThatLeavesEndsTheGoroutineAlsoOfTwoThatLeaveAtOnce(t *test
 			}
 			go func() {
 				defer left.Done()
-				ready.Done()
-				ready.Wait()
+				// They go on in the same moment: a goroutine that was asleep would be late.
+				for ready.Add(1); ready.Load() < 2; {
+					runtime.Gosched()
+				}
 				(&logging{logger}).leave()
 			}()
 		}
