@@ -58,7 +58,7 @@ type slot struct {
 
 func newCore() *core {
 	c := &core{queue: native.NewQueue(callsAtOnce), pumped: make(chan struct{}), done: make(chan struct{}), streams: make(map[*stream]struct{})}
-	c.settles.core, c.out.crossed.L = c, &c.mu
+	c.settles.cross, c.out.crossed.L = ackMany, &c.mu
 	go c.pump()
 	return c
 }

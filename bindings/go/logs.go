@@ -16,6 +16,8 @@ var logs struct {
 	kept    bool
 	level   level
 	loggers map[*slog.Logger]int
+	// clients that have not left. Loggers stay a little longer: until what was there has been said.
+	clients int
 	stop    chan struct{}
 	stopped chan struct{}
 }
@@ -45,6 +47,7 @@ func listen(logger *slog.Logger) error {
 		logs.kept, logs.loggers = true, make(map[*slog.Logger]int)
 	}
 	logs.loggers[logger]++
+	logs.clients++
 	if logs.stop == nil {
 		logs.stop, logs.stopped = make(chan struct{}), make(chan struct{})
 		go forward(logs.stop, logs.stopped)
@@ -87,10 +90,9 @@ func listening() []*slog.Logger {
 // leave ends it; with the last one ends the goroutine.
 func (l *logging) leave() {
 	logs.Lock()
-	logs.loggers[l.logger]--
-	last := logs.loggers[l.logger] == 0 && len(logs.loggers) == 1
+	logs.clients--
 	var stopped chan struct{}
-	if last && logs.stop != nil {
+	if logs.clients == 0 {
 		close(logs.stop)
 		stopped, logs.stop = logs.stopped, nil
 	}
@@ -99,7 +101,7 @@ func (l *logging) leave() {
 		<-stopped
 	}
 	logs.Lock()
-	if logs.loggers[l.logger] == 0 {
+	if logs.loggers[l.logger]--; logs.loggers[l.logger] == 0 {
 		delete(logs.loggers, l.logger)
 	}
 	logs.Unlock()

@@ -26,8 +26,8 @@ type stream struct {
 	over   sync.Once
 	closed chan struct{}
 
-	// mu: one goroutine takes at a time.
-	mu   sync.Mutex
+	// turn: one goroutine takes at a time.
+	turn turn
 	here []Delivery
 	next int
 	// failed came behind the last batch.
@@ -40,6 +40,21 @@ type stream struct {
 	unclaimed atomic.Uintptr
 	armed     atomic.Bool
 	timer     *time.Timer
+}
+
+// turn is a lock that whoever wants it may give up waiting for: it is held while the channel is full.
+type turn chan struct{}
+
+func (t turn) take() { t <- struct{}{} }
+func (t turn) give() { <-t }
+
+func (t turn) try() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // mostAtOnce is as many as are sent ahead by default, so that a batch is what is there. Until the program is handed them the library looks
@@ -69,7 +84,7 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{core: c.core, topic: topic, handle: completion.Value, closed: make(chan struct{})}
+	s := &stream{core: c.core, topic: topic, handle: completion.Value, closed: make(chan struct{}), turn: make(turn, 1)}
 	native.TakeAhead(s.handle)
 	c.mu.Lock()
 	c.streams[s] = struct{}{}
@@ -100,13 +115,13 @@ func (s *stream) end(how func(native.Handle)) {
 		s.core.mu.Lock()
 		delete(s.core.streams, s)
 		s.core.mu.Unlock()
-		s.mu.Lock()
-		defer s.mu.Unlock()
+		s.turn.take()
+		defer s.turn.give()
 		s.drop()
 	})
 }
 
-// drop gives back what the program was not handed: it has not failed. The lock is held.
+// drop gives back what the program was not handed: it has not failed. The turn is held.
 func (s *stream) drop() {
 	var rest []native.Handle
 	for at := min(s.next, len(s.here)); at < len(s.here); at++ {
@@ -120,10 +135,10 @@ func (s *stream) drop() {
 
 // leave is for a client that drains: nothing more is handed out.
 func (s *stream) leave() {
-	// Whoever holds the lock waits for more, and is told the end.
-	if s.mu.TryLock() {
+	// Whoever has the turn waits for more, and is told the end.
+	if s.turn.try() {
 		s.drop()
-		s.mu.Unlock()
+		s.turn.give()
 	}
 }
 
@@ -157,7 +172,8 @@ func (s *Subscription) take(ctx context.Context) (*Delivery, error) {
 	return d, err
 }
 
-// Next waits for the next delivery. CLOSED says that the subscription is over.
+// Next waits for the next delivery. CLOSED says that the subscription is over. Several goroutines may wait: they take turns, each until its
+// own context ends.
 func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 	defer runtime.KeepAlive(s)
 	d, err := s.take(ctx)
@@ -191,10 +207,32 @@ func over() error {
 		Message: "the subscription is over"}
 }
 
+// begin waits for its turn; false: the subscription is over, or the context ended before.
+func (s *stream) begin(ctx context.Context) (bool, error) {
+	if s.turn.try() {
+		return true, nil
+	}
+	select {
+	case s.turn <- struct{}{}:
+		return true, nil
+	case <-s.closed:
+		return false, nil
+	case <-s.core.done:
+		return false, nil
+	case <-ctx.Done():
+		return false, withCause(&Error{
+			Code: CodeCancelled, Number: numberOf(ErrCancelled), Retry: RetryNow, Retryable: true, Operation: "receive",
+			Message: "the context ended while another goroutine waited for this subscription's next delivery",
+		}, ctx)
+	}
+}
+
 // batch waits for deliveries, and hands out those that are here; none without an error: it is over.
 func (s *stream) batch(ctx context.Context, most int) ([]*Delivery, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if mine, err := s.begin(ctx); !mine {
+		return nil, err
+	}
+	defer s.turn.give()
 	for {
 		if batch := s.handBatch(most); len(batch) > 0 {
 			return batch, nil
@@ -205,7 +243,7 @@ func (s *stream) batch(ctx context.Context, most int) ([]*Delivery, error) {
 	}
 }
 
-// handBatch hands out those that are here. The lock is held.
+// handBatch hands out those that are here. The turn is held.
 func (s *stream) handBatch(most int) []*Delivery {
 	batch := make([]*Delivery, 0, min(most, len(s.here)-s.next))
 	for s.next < len(s.here) && len(batch) < most {
@@ -239,7 +277,7 @@ func together(batch []*Delivery) []*Delivery {
 	return claimed
 }
 
-// hand hands out the next one that is here; nil: none is. The lock is held.
+// hand hands out the next one that is here; nil: none is. The turn is held.
 func (s *stream) hand() *Delivery {
 	for s.next < len(s.here) {
 		d := &s.here[s.next]
@@ -260,7 +298,7 @@ func (s *stream) hand() *Delivery {
 	return nil
 }
 
-// handed has the library told soon that the program has this one, and all before it. The lock is held.
+// handed has the library told soon that the program has this one, and all before it. The turn is held.
 func (s *stream) handed(d *Delivery) {
 	s.unclaimed.Store(d.held().Load())
 	if s.armed.Load() {
@@ -282,7 +320,7 @@ func (s *stream) claim() {
 	}
 }
 
-// more takes what the library has, without waiting. The lock is held.
+// more takes what the library has, without waiting. The turn is held.
 func (s *stream) more(most int) error {
 	if len(s.handles) < most {
 		s.handles = make([]native.Handle, max(most, 16))
@@ -294,7 +332,7 @@ func (s *stream) more(most int) error {
 	return s.read(s.handles[:n])
 }
 
-// read has deliveries at hand. The lock is held.
+// read has deliveries at hand. The turn is held.
 func (s *stream) read(handles []native.Handle) error {
 	here, err := s.core.deliveries(handles, s.topic)
 	if err != nil {
@@ -318,8 +356,10 @@ func (s *stream) ended() bool {
 
 // take waits for the next delivery; nil without an error: it is over.
 func (s *stream) take(ctx context.Context) (*Delivery, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	if mine, err := s.begin(ctx); !mine {
+		return nil, err
+	}
+	defer s.turn.give()
 	for {
 		if d := s.hand(); d != nil {
 			return d, nil
@@ -330,7 +370,7 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 	}
 }
 
-// await waits for deliveries when none is here; false: it is over, or failed. The lock is held.
+// await waits for deliveries when none is here; false: it is over, or failed. The turn is held.
 func (s *stream) await(ctx context.Context) (bool, error) {
 	if err := s.failed; err != nil {
 		s.failed = nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -231,5 +232,61 @@ func TestALoopEndsWithItsContext(t *testing.T) {
 		count++
 		fine(t, d.Ack())
 		cancel()
+	}
+}
+
+// watched is a context that says when a call has begun to wait for its end.
+type watched struct {
+	context.Context
+	once  *sync.Once
+	waits chan struct{}
+}
+
+func (w watched) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.waits) })
+	return w.Context.Done()
+}
+
+func TestAReceiverThatWaitsForAnotherOneEndsWithItsOwnContextAndWithTheSubscription(t *testing.T) {
+	mesh, to := connect(t), topic(t)
+	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(patience(t), to, meshwire.Group("g")))
+	receive := func() (context.CancelFunc, <-chan struct{}, <-chan error) {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		t.Cleanup(cancel)
+		seen, ended := watched{ctx, new(sync.Once), make(chan struct{})}, make(chan error, 1)
+		go func() {
+			_, err := sub.Next(seen)
+			ended <- err
+		}()
+		return cancel, seen.waits, ended
+	}
+	_, waits, first := receive()
+	<-waits
+	for name, call := range map[string]func(context.Context) error{
+		"Next":      func(ctx context.Context) error { _, err := sub.Next(ctx); return err },
+		"NextBatch": func(ctx context.Context) error { _, err := sub.NextBatch(ctx, 10); return err },
+	} {
+		soon, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
+		if err := call(soon); !errors.Is(err, meshwire.ErrCancelled) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	cancel, waits, second := receive()
+	<-waits
+	cancel()
+	if err := <-second; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	_, waits, second = receive()
+	<-waits
+	if len(first) > 0 {
+		t.Fatal("the first one waits as before:", <-first)
+	}
+	fine(t, sub.Close())
+	for _, ended := range []<-chan error{first, second} {
+		if err := <-ended; !errors.Is(err, meshwire.ErrClosed) {
+			t.Error(err)
+		}
 	}
 }
