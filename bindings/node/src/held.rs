@@ -62,6 +62,8 @@ impl Held {
 struct Batch {
     held: Vec<Option<Held>>,
     left: usize,
+    /// The program was handed those before it.
+    handed: usize,
 }
 
 /// All of them, by numbers that are used once.
@@ -81,7 +83,7 @@ impl Batches {
         self.last = self.last.wrapping_add(1);
         let left = held.iter().flatten().count();
         if left > 0 {
-            self.batches.insert(self.last, Batch { held, left });
+            self.batches.insert(self.last, Batch { held, left, handed: 0 });
         }
         self.last
     }
@@ -137,7 +139,20 @@ impl Batches {
 
     /// Lets go of what is left of a batch: what the program was handed fails when its subscription ends, and the rest is given back.
     pub(crate) fn release(&mut self, batch: u32) {
-        self.batches.remove(&batch);
+        let Some(Batch { held, handed, .. }) = self.batches.remove(&batch) else { return };
+        // Of those that were handed in one turn only the first and the last know it: the others would be given back.
+        for held in held.into_iter().take(handed).flatten() {
+            if let Held::Delivery(delivery) = held {
+                drop(delivery.let_go());
+            }
+        }
+    }
+
+    /// Those before an index the program was handed.
+    fn handed_before(&mut self, batch: u32, end: u32) {
+        if let Some(of) = self.batches.get_mut(&batch) {
+            of.handed = of.handed.max(end as usize);
+        }
     }
 
     /// The program is handed a delivery, and all before it; `false`: it comes again, and is gone.
@@ -151,6 +166,7 @@ impl Batches {
 
     /// The program is handed neighbours. Gives those that come again, and are gone.
     pub(crate) fn claim_batch(&mut self, batch: u32, first: u32, count: u32) -> Vec<u32> {
+        self.handed_before(batch, first.saturating_add(count));
         let (mut gone, mut is_first) = (Vec::new(), true);
         for index in first..first.saturating_add(count) {
             let handed = match self.place(batch, index, "receive") {
@@ -168,6 +184,7 @@ impl Batches {
 
     /// The program was handed a delivery, and all before it; whether that was right.
     pub(crate) fn claim_anyhow(&mut self, batch: u32, index: u32) -> bool {
+        self.handed_before(batch, index.saturating_add(1));
         match self.place(batch, index, "receive") {
             Ok(Some(Held::Delivery(delivery))) => delivery.claim().unwrap_or(false),
             _ => false,

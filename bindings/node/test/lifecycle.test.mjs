@@ -134,6 +134,19 @@ test("hooks see every publish, delivery and settle, and may change or refuse an 
   await assert.rejects((await strict.subscribe("others", { group: "g" })).next(), mistake);
 });
 
+test("what a hook throws is told as it is when the hook has settled the delivery before", async (t) => {
+  const { client, mesh } = await room(t);
+  await mesh.publishBatch("orders", ["a", "b"]);
+  const mistake = new Error("the hook's");
+  const settles = [];
+  const strict = await client({ onDelivery(delivery) { settles.push(delivery.rejectConfirmed("bad")); throw mistake; } });
+  const orders = await strict.subscribe("orders", { group: "g" });
+  await assert.rejects(orders.next(), mistake);
+  await assert.rejects(orders.batch(1), mistake);
+  await Promise.all(settles);
+  assert.deepEqual((await mesh.deadLetters.list("orders", { group: "g" }).all()).map((letter) => letter.error), ["bad", "bad"]);
+});
+
 test("a hook that gives a promise is refused, and one that throws ends nothing", async (t) => {
   const { gateway, client, mesh } = await room(t);
   const refused = [

@@ -181,3 +181,32 @@ test("a client that is let go of is collected", async (t) => {
   const { code, out, err } = await program(source, { args: [gateway.url] });
   assert.deepEqual([code, out, err], [0, "collected\n", ""]);
 });
+
+test("every delivery that a program was handed and forgot has failed, also of those that came in one turn", async (t) => {
+  const { gateway } = await room(t);
+  const source = `import { connect } from "meshwire"; import v8 from "node:v8"; import vm from "node:vm";
+    v8.setFlagsFromString("--expose-gc"); const gc = vm.runInNewContext("gc");
+    const mesh = await connect({ url: process.argv[2] });
+    await mesh.publishBatch("orders", Array.from({ length: 200 }, (_, n) => String(n)));
+    // One failure makes a dead letter, of which nothing comes again.
+    const orders = await mesh.subscribe("orders", { group: "g", ackWaitMs: 1000, maxFailures: 1 });
+    await (async () => {
+      for (let n = 0; n < 200; n++) await orders.next();
+    })();
+    // The subscription knows the last delivery: that is another's now.
+    await mesh.publish("orders", "last");
+    (await orders.next()).value.ack();
+    let again;
+    orders.next().then(({ value }) => (again = value));
+    const turn = () => new Promise((r) => setTimeout(r, 5));
+    let letters;
+    do {
+      await turn(); gc(); await turn();
+      letters = await mesh.deadLetters.list("orders", { group: "g" }).all();
+    } while (letters.length < 200 && again === undefined);
+    console.log(again === undefined ? letters.length : "again: " + again.text());
+    await orders.close();
+    await mesh.close();`;
+  const { code, out, err } = await program(source, { args: [gateway.url] });
+  assert.deepEqual([code, out], [0, "200\n"], err);
+});

@@ -66,7 +66,7 @@ test("what goes in comes out: bytes, text, JSON, nothing, and attributes of ever
 test("an event that is wrong is a typed error, and the others go on", async (t) => {
   const { mesh } = await room(t);
   const big = mesh.publish("orders", { n: 1n });
-  await assert.rejects(big, (error) => coded("INVALID", { operation: "event" })(error) && /BigInt.*positions/.test(error.message));
+  await assert.rejects(big, (error) => coded("INVALID", { operation: "publish" })(error) && /BigInt.*positions/.test(error.message));
   const cycle = {};
   cycle.cycle = cycle;
   const wrong = [
@@ -82,6 +82,32 @@ test("an event that is wrong is a typed error, and the others go on", async (t) 
   await assert.rejects(mesh.publish("orders", new Uint8Array(9 << 20)), coded("TOO_LARGE"));
   await assert.rejects(mesh.publish("orders", "x", { type: "t".repeat(1 << 20) }), coded("TOO_LARGE"));
   assert.equal((await mesh.publish("orders", "fine")).position, "1");
+});
+
+test("what is wrong with an event names the call that the event was made for", async (t) => {
+  const { mesh } = await room(t);
+  const ends = new AbortController();
+  const refusals = [];
+  const serving = mesh.serve("quote", { signal: ends.signal }, async (_, { send }) => {
+    for (const wrong of [5n, event("x", { attributes: { Bad: "x" } })]) {
+      await assert.rejects(async () => send(wrong), (error) => refusals.push(error.operation) > 0);
+    }
+    await send("fine");
+  });
+  await mesh.request("quote", "x", { retry: true });
+  ends.abort();
+  await serving;
+  assert.deepEqual(refusals, ["reply", "reply"]);
+  // The first is found out by this half, the second by the native one.
+  for (const attributes of [{ n: 1.5 }, { Bad: "x" }]) {
+    const says = (operation) => (error) => coded("INVALID", { operation })(error) && error.message.startsWith(`${operation}: `);
+    await assert.rejects(mesh.publish("orders", "x", { attributes }), says("publish"));
+    await assert.rejects(mesh.publishStart("orders", "x", { attributes }), says("publish"));
+    await assert.rejects(mesh.request("orders", "x", { attributes }), says("request"));
+    await assert.rejects(mesh.requestStream("orders", "x", { attributes }), says("request_stream"));
+    const [result] = await mesh.publishBatch("orders", [event("x", { attributes })]);
+    assert.ok(says("publish")(result.error));
+  }
 });
 
 test("code of the program that runs while an event is read may publish, settle and fail", async (t) => {

@@ -136,6 +136,23 @@ test("batches are as many as are at hand, or none in time", async (t) => {
   assert.deepEqual(await orders.batch(10), []);
 });
 
+test("the time of a batch ends though another waits for the same subscription without one", async (t) => {
+  const { mesh } = await room(t);
+  const orders = await mesh.subscribe("orders", { group: "g" });
+  const waits = [orders.next(), orders.batch(10)];
+  assert.deepEqual(await orders.batch(10, { timeoutMs: 100 }), []);
+  const { signal } = new AbortController();
+  assert.deepEqual(await orders.batch(10, { timeoutMs: 0, signal }), []);
+  // More than a timer takes.
+  waits.push(orders.batch(10, { timeoutMs: 2 ** 40 }));
+  await mesh.publish("orders", "a");
+  assert.equal((await waits[0]).value.text(), "a");
+  await mesh.publish("orders", "b");
+  assert.deepEqual((await waits[1]).map((delivery) => delivery.text()), ["b"]);
+  await mesh.publish("orders", "c");
+  assert.deepEqual((await waits[2]).map((delivery) => delivery.text()), ["c"]);
+});
+
 test("two loops over one subscription share it", async (t) => {
   const { mesh } = await room(t);
   const orders = await mesh.subscribe("orders", { group: "g" });

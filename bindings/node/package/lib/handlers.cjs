@@ -181,7 +181,7 @@ function serve(loop, client, topic, pairs, signal, handler) {
     const handling = new Handling(client);
     running.set(of, request);
     const send = (value) => {
-      const packed = alone(value);
+      const packed = alone("reply", value);
       return loop.ask((tag) => loop.bridge.reply(tag, batch.number, index, packed), { caller: send });
     };
     within(handling, answer, request, handler, send).then(

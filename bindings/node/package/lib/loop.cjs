@@ -209,7 +209,7 @@ class Loop {
       let draft;
       try {
         // Before anything is written: it may run code of the program's, which may call this.
-        draft = drafted(value, said);
+        draft = drafted("publish", value, said);
       } catch (error) {
         const ours = error instanceof MeshwireError;
         return reject(ours ? error : made("INVALID", "publish", String(error?.message ?? error), { cause: error }));
@@ -302,7 +302,7 @@ class Loop {
   }
 
   answer(batch, index, value, said) {
-    const draft = drafted(value, said);
+    const draft = drafted("reply", value, said);
     const { writer } = this;
     const start = writer.used;
     try {

@@ -68,7 +68,7 @@ class Mesh {
   #published(topic, value, said) {
     const hook = this.#hooks?.onPublish;
     if (!hook) return [value, said];
-    const event = outgoing(value, said);
+    const event = outgoing("publish", value, said);
     const draft = { data: event.data, ...event.options, attributes: { ...event.options?.attributes } };
     hook(topic, draft);
     const { data, ...options } = draft;
@@ -93,7 +93,7 @@ class Mesh {
     const signal = signalOf("publish", said);
     let event;
     try {
-      event = this.#hooks?.onPublish ? alone(...this.#published(topic, value, said)) : alone(value, said);
+      event = this.#hooks?.onPublish ? alone("publish", ...this.#published(topic, value, said)) : alone("publish", value, said);
     } catch (error) {
       throw refused(error);
     }
@@ -115,7 +115,7 @@ class Mesh {
       try {
         const [value, said] = this.#hooks?.onPublish ? this.#published(topic, one) : [one, undefined];
         writer.word(0);
-        write(writer, value, said);
+        write("publish", writer, value, said);
         writer.patch(at, writer.used - at - 4);
         sent.push(results.length);
       } catch (error) {
@@ -248,7 +248,7 @@ function asked(operation, value, options) {
   isOptions(operation, options ?? {});
   const { timeoutMs, retry, credit, signal, ...event } = options ?? {};
   const said = pairs(operation, { timeoutMs, retry, credit, signal }, { timeoutMs: "requestTimeoutMs", credit: "replyCredit" });
-  return { said, event: alone(value, event) };
+  return { said, event: alone(operation, value, event) };
 }
 
 /** Tells of states as they change, for as long as somebody has the client; it does not hold the process. */

@@ -181,13 +181,13 @@ function ofCloudEvent(event, said) {
   return new Outgoing(data, { ...options, ...said, attributes: { ...attributes, ...said?.attributes } });
 }
 
-function areAttributes(said) {
-  if (said !== undefined && said !== null && !isRecord(said)) throw invalid("event", `${shown(said)} is not an object of attributes`);
+function areAttributes(operation, said) {
+  if (said !== undefined && said !== null && !isRecord(said)) throw invalid(operation, `${shown(said)} is not an object of attributes`);
 }
 
 /** Whatever a program hands in, as data and what is said of it. */
-function outgoing(value, said) {
-  areAttributes(said);
+function outgoing(operation, value, said) {
+  areAttributes(operation, said);
   if (value instanceof Outgoing) return said ? new Outgoing(value.data, { ...value.options, ...said }) : value;
   if (isCloudEvent(value)) {
     const event = typeof value.toCloudEvent === "function" ? value.toCloudEvent() : value;
@@ -244,31 +244,31 @@ function isRecord(value) {
 
 const isLater = (value) => types.isPromise(value) || (typeof value?.then === "function" && typeof value.toJSON !== "function");
 
-function textOption(writer, name, value) {
+function textOption(operation, writer, name, value) {
   if (typeof value !== "string") {
-    if (name === "time" && value instanceof Date) return time(writer, name, value);
-    throw invalid("event", `attribute ${name}: ${shown(value)} is not text`);
+    if (name === "time" && value instanceof Date) return time(operation, writer, name, value);
+    throw invalid(operation, `attribute ${name}: ${shown(value)} is not text`);
   }
   writer.byte(CODE[name]);
-  writer.text(wellFormed("event", `attribute ${name}`, value));
+  writer.text(wellFormed(operation, `attribute ${name}`, value));
 }
 
-function time(writer, name, value) {
+function time(operation, writer, name, value) {
   const millis = value.getTime();
-  if (Number.isNaN(millis)) throw invalid("event", `attribute ${name}: an invalid Date`);
+  if (Number.isNaN(millis)) throw invalid(operation, `attribute ${name}: an invalid Date`);
   writer.byte(TIME);
   writer.text(name);
   writer.double(millis);
 }
 
-function attribute(writer, name, value) {
+function attribute(operation, writer, name, value) {
   switch (typeof value) {
     case "string":
       writer.byte(NAMED);
       writer.text(name);
-      return writer.text(wellFormed("event", `attribute ${name}`, value));
+      return writer.text(wellFormed(operation, `attribute ${name}`, value));
     case "number":
-      if (!Number.isInteger(value)) throw invalid("event", `attribute ${name}: ${value} is no whole number; make it text`);
+      if (!Number.isInteger(value)) throw invalid(operation, `attribute ${name}: ${value} is no whole number; make it text`);
       writer.byte(INTEGER);
       writer.text(name);
       return writer.double(value);
@@ -279,11 +279,11 @@ function attribute(writer, name, value) {
     case "undefined":
       return;
     case "bigint":
-      throw invalid("event", `attribute ${name}: a BigInt is no attribute; make it text`);
+      throw invalid(operation, `attribute ${name}: a BigInt is no attribute; make it text`);
   }
-  if (value instanceof Date) return time(writer, name, value);
+  if (value instanceof Date) return time(operation, writer, name, value);
   const bytes = asBytes(value);
-  if (!bytes) throw invalid("event", `attribute ${name}: ${shown(value)} is neither text, whole number, boolean, Date nor bytes`);
+  if (!bytes) throw invalid(operation, `attribute ${name}: ${shown(value)} is neither text, whole number, boolean, Date nor bytes`);
   writer.byte(BINARY);
   writer.text(name);
   writer.run(bytes);
@@ -307,11 +307,11 @@ function emptied(value) {
   return undefined;
 }
 
-function json(value) {
+function json(operation, value) {
   if (typeof value === "object" && value !== null) {
     const of = Object.getPrototypeOf(value);
     const what = of === Object.prototype || of === Array.prototype || typeof value.toJSON === "function" ? undefined : emptied(value);
-    if (what) throw invalid("event", `the data is ${what}`);
+    if (what) throw invalid(operation, `the data is ${what}`);
   }
   let text;
   try {
@@ -319,56 +319,56 @@ function json(value) {
   } catch (cause) {
     const big = cause instanceof TypeError && /BigInt/.test(cause.message);
     const why = big ? "it has a BigInt, which JSON does not have: make it text, as positions are" : cause.message;
-    throw invalid("event", `the data cannot be written as JSON: ${why}`, cause);
+    throw invalid(operation, `the data cannot be written as JSON: ${why}`, cause);
   }
-  if (text === undefined) throw invalid("event", `the data cannot be written as JSON: it is a ${typeof value}`);
+  if (text === undefined) throw invalid(operation, `the data cannot be written as JSON: it is a ${typeof value}`);
   return text;
 }
 
-function span(writer, kind, name, value) {
+function span(operation, writer, kind, name, value) {
   const millis = value instanceof Date ? value.getTime() : value;
   const isTime = kind === DELIVER_AT ? value instanceof Date && !Number.isNaN(millis) : typeof millis === "number" && millis >= 0;
   if (!isTime) {
-    throw invalid("event", `${name}: ${shown(value)} is not ${kind === DELIVER_AT ? "a Date" : "a number of milliseconds from 0"}`);
+    throw invalid(operation, `${name}: ${shown(value)} is not ${kind === DELIVER_AT ? "a Date" : "a number of milliseconds from 0"}`);
   }
   writer.byte(kind);
   writer.double(millis);
 }
 
 /** Writes what is said of an event, and gives its data. */
-function attributes(writer, value, said) {
-  areAttributes(said);
-  if (value instanceof Outgoing || isCloudEvent(value)) ({ data: value, options: said } = outgoing(value, said));
+function attributes(operation, writer, value, said) {
+  areAttributes(operation, said);
+  if (value instanceof Outgoing || isCloudEvent(value)) ({ data: value, options: said } = outgoing(operation, value, said));
   if (said) {
     for (const name in said) {
       const given = said[name];
       if (given === undefined || given === null) continue;
       switch (name) {
         case "type": case "id": case "specversion": case "source": case "subject": case "datacontenttype": case "dataschema": case "time":
-          textOption(writer, name, given);
+          textOption(operation, writer, name, given);
           break;
         case "key":
-          textOption(writer, "partitionkey", given);
+          textOption(operation, writer, "partitionkey", given);
           break;
         case "attributes":
-          if (!isRecord(given)) throw invalid("event", `attributes: ${shown(given)} is not an object of names and values`);
-          for (const one of Object.keys(given)) attribute(writer, one, given[one]);
+          if (!isRecord(given)) throw invalid(operation, `attributes: ${shown(given)} is not an object of names and values`);
+          for (const one of Object.keys(given)) attribute(operation, writer, one, given[one]);
           break;
         case "deliverAt":
-          span(writer, DELIVER_AT, name, given);
+          span(operation, writer, DELIVER_AT, name, given);
           break;
         case "deliverAfterMs":
-          span(writer, DELIVER_AFTER, name, given);
+          span(operation, writer, DELIVER_AFTER, name, given);
           break;
         case "expiresInMs":
-          span(writer, EXPIRES_IN, name, given);
+          span(operation, writer, EXPIRES_IN, name, given);
           break;
         case "signal":
           break;
         case "timeoutMs":
-          throw invalid("event", "timeoutMs is no part of an event: signal: AbortSignal.timeout(ms) bounds a call, publishTimeoutMs of connect() all");
+          throw invalid(operation, "timeoutMs is no part of an event: signal: AbortSignal.timeout(ms) bounds a call, publishTimeoutMs of connect() all");
         default:
-          throw invalid("event", `${name} is no part of an event; an extension attribute goes into attributes`);
+          throw invalid(operation, `${name} is no part of an event; an extension attribute goes into attributes`);
       }
     }
   }
@@ -384,13 +384,13 @@ class Draft {
     this.data = undefined;
   }
 
-  read(value, said) {
+  read(operation, value, said) {
     this.said.used = 0;
-    const data = attributes(this.said, value, said);
+    const data = attributes(operation, this.said, value, said);
     if (data === undefined) return this.has(0, undefined);
-    if (typeof data === "string") return this.has(WORDS, wellFormed("event", "data", data));
+    if (typeof data === "string") return this.has(WORDS, wellFormed(operation, "data", data));
     const bytes = asBytes(data);
-    return bytes ? this.has(BYTES, bytes) : this.has(JSON_TEXT, json(data));
+    return bytes ? this.has(BYTES, bytes) : this.has(JSON_TEXT, json(operation, data));
   }
 
   has(kind, data) {
@@ -416,11 +416,11 @@ class Draft {
 /** Those that nobody uses: one, as a rule. */
 const drafts = [];
 
-/** Reads an event. */
-function drafted(value, said) {
+/** Reads an event, for a call that its errors name. */
+function drafted(operation, value, said) {
   const draft = drafts.pop() ?? new Draft();
   try {
-    draft.read(value, said);
+    draft.read(operation, value, said);
   } catch (error) {
     drafts.push(draft);
     throw error;
@@ -429,14 +429,14 @@ function drafted(value, said) {
 }
 
 /** Writes an event. */
-function event(writer, value, said) {
-  drafted(value, said).write(writer);
+function event(operation, writer, value, said) {
+  drafted(operation, value, said).write(writer);
 }
 
 /** One event alone, for a call that is not packed. */
-function alone(value, said) {
+function alone(operation, value, said) {
   const writer = new Writer();
-  event(writer, value, said);
+  event(operation, writer, value, said);
   return writer.taken();
 }
 

@@ -9,6 +9,9 @@ const { signalOf, onAbort } = require("./signals.cjs");
 /** Most deliveries that are taken ahead of the program: until it is handed them the library looks after them. */
 const MOST = 1024;
 
+/** Most milliseconds that a timer takes. */
+const LONGEST = 0x7fffffff;
+
 const forgotten = new FinalizationRegistry(({ loop, number }) => loop.letGo(number));
 
 const abandoned = new FinalizationRegistry(({ loop, number, open, weak }) => {
@@ -128,10 +131,12 @@ class Subscription {
 
   /** Takes what comes into the batch. Several may wait for it; when none does any more, nothing is asked for. */
   async #fetch(most, wait, signal) {
+    // What another has asked may wait longer than this.
+    const isOurs = this.#asking === undefined;
     const asking = (this.#asking ??= this.#ask(most, wait));
     asking.waiters++;
     try {
-      await raced(asking.done, signal);
+      await raced(asking.done, signal, isOurs ? -1 : wait);
     } finally {
       if (--asking.waiters === 0 && this.#asking === asking) {
         this.#asking = undefined;
@@ -219,7 +224,8 @@ class Subscription {
       try {
         this.#hooks.onDelivery(delivery);
       } catch (error) {
-        delivery.nack();
+        // The hook may have settled it itself.
+        if (!delivery.settled) delivery.nack();
         throw error;
       }
     }
@@ -263,12 +269,18 @@ class Subscription {
   }
 }
 
-/** What comes first: it, or the signal. */
-function raced(promise, signal) {
-  if (!signal) return promise;
-  return new Promise((resolve, reject) => {
-    const forget = onAbort(signal, () => reject(signal.reason));
-    promise.then(resolve, reject).finally(forget);
+/** What comes first: it, the signal, or the end of so many milliseconds; -1 is no end. */
+function raced(promise, signal, wait) {
+  if (!signal && wait < 0) return promise;
+  let timer, forget;
+  const first = new Promise((resolve, reject) => {
+    if (wait >= 0) timer = setTimeout(resolve, Math.min(wait, LONGEST));
+    if (signal) forget = onAbort(signal, () => reject(signal.reason));
+    promise.then(resolve, reject);
+  });
+  return first.finally(() => {
+    clearTimeout(timer);
+    forget?.();
   });
 }
 
