@@ -11,9 +11,9 @@ import time
 from collections import deque
 
 import nats
-from nats.js.api import StorageType, StreamConfig
+from nats.js.api import ConsumerConfig, StorageType, StreamConfig
 
-BYTES, WINDOW, BATCH = 256, 1024, 256
+BYTES, WINDOW = 256, 1024
 
 
 async def main() -> None:
@@ -42,11 +42,13 @@ async def main() -> None:
     for each in pending:
         await each
     print(f"publish {events / (time.perf_counter() - begun):.0f}", flush=True)
-    subscription = await jetstream.pull_subscribe(name, durable="bench")
+    # Below what is fetched, each fetch would wait for acks that come behind it.
+    config = ConsumerConfig(max_ack_pending=WINDOW)
+    subscription = await jetstream.pull_subscribe(name, durable="bench", config=config)
     left = events
     begun = time.perf_counter()
     while left:
-        batch = await subscription.fetch(min(BATCH, left))
+        batch = await subscription.fetch(min(WINDOW, left))
         for message in batch:
             assert len(message.data) == BYTES
             await message.ack()

@@ -16,7 +16,6 @@ import (
 const (
 	size   = 256
 	window = 1024
-	batch  = 256
 )
 
 func fine(err error) {
@@ -61,11 +60,12 @@ func main() {
 		}
 	}
 	fmt.Printf("publish %.0f\n", rate(events, begun))
-	sub, err := stream.PullSubscribe(name, "bench")
+	// Below what is fetched, each fetch would wait for acks that come behind it.
+	sub, err := stream.PullSubscribe(name, "bench", nats.MaxAckPending(window))
 	fine(err)
 	begun = time.Now()
 	for left := events; left > 0; {
-		messages, err := sub.Fetch(min(batch, left))
+		messages, err := sub.Fetch(min(window, left))
 		fine(err)
 		for _, message := range messages {
 			if len(message.Data) != size {

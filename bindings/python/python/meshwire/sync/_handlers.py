@@ -8,19 +8,23 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from queue import SimpleQueue
+from time import monotonic
 from typing import Any
 
 from .._handlers import cut_off, problem_of, settled
 from .._hooks import Hooks, not_awaited
 from .._native import Job, Request, Stream
-from ..errors import CancelledError
+from ..errors import CancelledError, InvalidError
 
 _log = logging.getLogger("meshwire")
 
 #: How often whoever waits looks whether it is to stop, in seconds.
 LOOK = 0.1
+
+#: How long handlers in other threads have to end when the program is to end, in seconds.
+PARTING = 1.0
 
 
 def handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
@@ -55,22 +59,94 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
         # The requester waits no more.
         request.end_done()
     except Exception as problem:
+        if request.lost and isinstance(problem, InvalidError):
+            # It was cut off, and had its last word by that.
+            return
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))
     except BaseException as ended:
-        request.end_failed(f"its handler ended by {type(ended).__name__}")
+        cut_short(request, ended)
         raise
+
+
+def cut_short(request: Request, error: BaseException) -> None:
+    """Answers a request whose handler is ended with what it runs in."""
+    request.end_failed(f"its handler ended by {type(error).__name__}")
+
+
+class _Threads:
+    """Threads for handlers, made as they are needed. They are daemons: Python waits at its end for those of a pool, whatever they do."""
+
+    def __init__(self, most: int, begin: Callable[[Any], None], cut: Callable[[Any, BaseException], None]) -> None:
+        self._most, self._begin, self._cut = most, begin, cut
+        self._threads: list[threading.Thread] = []
+        self._idle = threading.Semaphore(0)
+        self._queue: SimpleQueue[tuple[contextvars.Context, Any] | None] = SimpleQueue()
+        self._running: dict[int, Any] = {}
+
+    def put(self, work: Any) -> None:
+        """Begins with it in the context of the caller."""
+        self._running[work.number] = work
+        self._queue.put((contextvars.copy_context(), work))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._most:
+            name = f"meshwire-handler_{len(self._threads)}"
+            thread = threading.Thread(target=self._run, name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def has(self, work: Any) -> bool:
+        """Whether it was not cut off."""
+        return work.number in self._running
+
+    def _run(self) -> None:
+        while (taken := self._queue.get()) is not None:
+            context, work = taken
+            if self.has(work):
+                context.run(self._begin, work)
+                self._running.pop(work.number, None)
+            # Nobody holds an event while there is no other.
+            del taken, context, work
+            self._idle.release()
+
+    def end(self, error: BaseException | None) -> None:
+        """Waits until they have ended. If the program is to end by an error, before or meanwhile, what still runs soon has failed by it,
+        and nobody waits for its thread."""
+        for _ in self._threads:
+            self._queue.put(None)
+        until = None if error is None else monotonic() + PARTING
+        try:
+            for thread in self._threads:
+                thread.join(None if until is None else max(0.0, until - monotonic()))
+        except BaseException as ended:
+            error = error or ended
+            raise
+        finally:
+            if error is not None:
+                self._cut_off(error)
+
+    def _cut_off(self, error: BaseException) -> None:
+        for number, work in list(self._running.items()):
+            if self._running.pop(number, None) is None:
+                continue
+            try:
+                self._cut(work, error)
+            except InvalidError:
+                # It has ended just now.
+                pass
+            work.lose()
 
 
 def run(
     stream: Stream,
     begin: Callable[[Any], None],
+    cut: Callable[[Any, BaseException], None],
     concurrency: int,
     until: threading.Event | None,
     handling: list[int],
 ) -> None:
     """Handles what comes, on this thread if it is one at a time. Nobody can end a handler here whose work was lost: it looks itself, at
-    ``lost``. ``handling`` has the threads that run handlers. What ends one of them, as ``sys.exit`` does, ends all of it, and is raised."""
+    ``lost``. ``handling`` has the threads that run handlers. What ends one of them, as ``sys.exit`` does, ends all of it, and is raised;
+    so does Ctrl-C. What others then run is ``cut`` off if it does not end soon."""
     errors: list[BaseException] = []
 
     def one(work: Any) -> None:
@@ -85,31 +161,40 @@ def run(
         try:
             one(work)
         except BaseException as error:
-            errors.append(error)
-            stream.close()
+            if threads is not None and threads.has(work):
+                errors.append(error)
+                stream.close()
 
     begun: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
-    pool = ThreadPoolExecutor(concurrency, "meshwire-handler") if concurrency > 1 else None
+    threads = _Threads(concurrency, one_of_many, cut) if concurrency > 1 else None
+    # Nothing comes when a handler elsewhere ends it: that is looked for too.
+    patience = None if until is None and threads is None else LOOK
+    ended: BaseException | None = None
     try:
-        while True:
+        while not errors:
             for work in stream.batch():
                 if isinstance(work, int):
                     if work in begun:
                         begun[work].lose()
                     continue
                 begun[work.number] = work
-                if pool is None:
+                if threads is None:
                     one(work)
                 else:
-                    pool.submit(contextvars.copy_context().run, one_of_many, work)
+                    threads.put(work)
             if stream.ended:
                 break
             if until is not None and until.is_set():
                 stream.close()
-            stream.wait(wait=None if until is None else LOOK)
+            stream.wait(wait=patience)
+    except Exception:
+        raise
+    except BaseException as error:
+        ended = error
+        raise
     finally:
         stream.close()
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
+        if threads is not None:
+            threads.end(ended or next(iter(errors), None))
     if errors:
         raise errors[0]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from .. import _native, _process
 from .._base import MeshwireError
 from .._event import many, of_parts
-from .._handlers import is_handler, waits_for_itself
+from .._handlers import cut_off, is_handler, waits_for_itself
 from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
@@ -21,7 +21,7 @@ from .._stats import State, Stats
 from .._waiting import block
 from ..errors import ClosedError, TimeoutError
 from ._admin import DeadLetters, Groups, Limits, Topics
-from ._handlers import answer, handle, run
+from ._handlers import answer, cut_short, handle, run
 from ._subscription import Replies, Subscription
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Mesh:
         """
         is_handler("serve", handler, is_awaited=False)
         stream, concurrency = self._client.serve(topic, texts(options))
-        run(stream, lambda request: answer(request, handler), concurrency, until, self._handling)
+        run(stream, lambda request: answer(request, handler), cut_short, concurrency, until, self._handling)
 
     def subscribe(self, topic: str, /, **options: Unpack[SubscribeOptions]) -> Subscription:
         """Deliveries of a topic, which the program settles.
@@ -209,7 +209,15 @@ class Mesh:
         """
         is_handler("consume", handler, is_awaited=False)
         stream, concurrency = self._client.consume(topic, texts(options))
-        run(stream, lambda job: handle(job, handler, self._hooks), concurrency, until, self._handling)
+        hooks = self._hooks
+        run(
+            stream,
+            lambda job: handle(job, handler, hooks),
+            lambda job, ended: cut_off(job, ended, hooks),
+            concurrency,
+            until,
+            self._handling,
+        )
 
     def _ending(self, operation: str) -> None:
         """Before a call that waits until all handlers have ended."""
