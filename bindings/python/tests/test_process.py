@@ -422,8 +422,7 @@ except BaseException as error:
 def test_handlers_that_never_end_keep_neither_consume_nor_the_process(gateway, topic, how):
     with sync.connect(gateway.url) as mesh:
         mesh.publish_batch(topic, [1, 2, 3])
-        process, began = blocked(gateway, topic, "consume", how)
-        said, problem = process.communicate(timeout=20)
+        began, process, (said, problem) = blocked(gateway, topic, "consume", how)
         assert time.monotonic() - began < 10
         if how == "exit":
             assert process.returncode == 7 and "Traceback" not in problem, problem
@@ -449,20 +448,22 @@ def test_requests_whose_handlers_are_cut_off_have_failed(gateway, topic):
                     return failed.message
 
         answers = asking.map(ask, range(3))
-        process, _ = blocked(gateway, topic, "serve", "interrupted")
-        process.communicate(timeout=20)
+        blocked(gateway, topic, "serve", "interrupted")
         assert list(answers) == ["its handler ended by KeyboardInterrupt"] * 3
 
 
 def blocked(gateway, topic, what, how):
-    """A process all of whose handlers block, which is told to end; and since when."""
+    """Since when a process, all of whose handlers block, was told to end; it, and what it said."""
     command = [sys.executable, "-c", BLOCKED, gateway.url, topic, what, how]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "up\n", process.stderr.read()
-    began = time.monotonic()
-    if how == "interrupted":
-        process.send_signal(signal.SIGINT)
-    return process, began
+    try:
+        assert process.stdout.readline() == "up\n", process.stderr.read()
+        began = time.monotonic()
+        if how == "interrupted":
+            process.send_signal(signal.SIGINT)
+        return began, process, process.communicate(timeout=20)
+    finally:
+        process.kill()
 
 
 def test_a_handler_that_ends_soon_after_ctrl_c_is_heard(gateway, topic):
