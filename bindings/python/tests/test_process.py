@@ -428,7 +428,7 @@ def test_handlers_that_never_end_keep_neither_consume_nor_the_process(gateway, t
             assert process.returncode == 7 and "Traceback" not in problem, problem
             assert said == "SystemExit [('nack', False), ('nack', True), ('nack', True)]\n"
         else:
-            assert process.returncode != 0 and problem.strip().endswith("KeyboardInterrupt"), problem
+            assert process.returncode != 0 and "\nKeyboardInterrupt\n" in problem, problem
             assert said == f"KeyboardInterrupt {[('nack', True)] * 3}\n"
         letters = list(mesh.dead_letters(topic).list())
         name = "SystemExit" if how == "exit" else "KeyboardInterrupt"
