@@ -194,7 +194,12 @@ def run(
         raise
     finally:
         stream.close()
-        if threads is not None:
-            threads.end(ended or next(iter(errors), None))
+        try:
+            if threads is not None:
+                threads.end(ended or next(iter(errors), None))
+        finally:
+            if ended is not None or errors:
+                # Whoever looks at the error has this frame: what no handler has begun with must not wait for that.
+                stream.leave()
     if errors:
         raise errors[0]
