@@ -354,16 +354,9 @@ impl Stream {
         closed.raise(slf.py())
     }
 
-    /// The program leaves its loop: the same, and what it was handed and has not settled has failed. Work that no handler has begun with is
-    /// let go of.
+    /// The program leaves its loop: the same, and what it was handed and has not settled has failed.
     fn leave(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let mut this = slf.borrow_mut();
-        let left = this.end_now(Source::leave);
-        // Dropped without the borrow.
-        let (items, source) = (std::mem::take(&mut this.items), this.source.take());
-        this.ended = true;
-        drop(this);
-        drop((items, source));
+        let left = slf.borrow_mut().end_now(Source::leave);
         left.raise(slf.py())
     }
 

@@ -136,6 +136,14 @@ class _Threads:
             work.lose()
 
 
+def _let_go(stream: Stream) -> None:
+    """Lets go of what no handler has begun with: else it waits for whoever looks at the error, which has the frame that has the stream."""
+    until = monotonic() + PARTING
+    while not stream.ended and monotonic() < until:
+        if not stream.batch():
+            stream.wait(wait=LOOK)
+
+
 def run(
     stream: Stream,
     begin: Callable[[Any], None],
@@ -199,7 +207,6 @@ def run(
                 threads.end(ended or next(iter(errors), None))
         finally:
             if ended is not None or errors:
-                # Whoever looks at the error has this frame: what no handler has begun with must not wait for that.
-                stream.leave()
+                _let_go(stream)
     if errors:
         raise errors[0]
