@@ -4,38 +4,36 @@
 /// whose gateway is gone, ends a program that does not expect it. What is written there fails instead.
 pub(crate) fn apart<T>(begin: impl FnOnce() -> T) -> T {
     // A thread has the mask of the one that begins it.
-    let _masked = Masked::begin();
+    let _masked = Masked(mask());
     begin()
 }
 
 /// The same for this thread, which another began.
 pub(crate) fn leave_alone() {
-    // It is not unmasked again.
-    std::mem::forget(Masked::begin());
+    mask();
 }
 
-/// Signals do not come to this thread until it is dropped, but for those that say that it has failed.
-#[cfg(unix)]
-struct Masked(libc::sigset_t);
-
+/// Signals come to this thread no more, but for those that say that it has failed. Gives what it had before.
 #[cfg(unix)]
 #[allow(unsafe_code, reason = "there is no safe way to mask signals of a thread")]
-impl Masked {
-    fn begin() -> Self {
-        // SAFETY: the sets are filled before they are used, and the mask is this thread's alone.
-        unsafe {
-            let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
-            libc::sigfillset(&raw mut all);
-            for fault in
-                [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS]
-            {
-                libc::sigdelset(&raw mut all, fault);
-            }
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
-            Self(before)
+fn mask() -> libc::sigset_t {
+    // SAFETY: the sets are filled before they are used, and the mask is this thread's alone.
+    unsafe {
+        let (mut all, mut before) = (std::mem::zeroed(), std::mem::zeroed());
+        libc::sigfillset(&raw mut all);
+        for fault in
+            [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT, libc::SIGTRAP, libc::SIGSYS]
+        {
+            libc::sigdelset(&raw mut all, fault);
         }
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
+        before
     }
 }
+
+/// Dropped, signals come to this thread as before.
+#[cfg(unix)]
+struct Masked(libc::sigset_t);
 
 #[cfg(unix)]
 impl Drop for Masked {
@@ -47,14 +45,10 @@ impl Drop for Masked {
 }
 
 #[cfg(not(unix))]
-struct Masked;
+fn mask() {}
 
 #[cfg(not(unix))]
-impl Masked {
-    fn begin() -> Self {
-        Self
-    }
-}
+struct Masked(#[allow(dead_code, reason = "there is nothing to bring back")] ());
 
 #[cfg(all(test, unix))]
 mod tests {
@@ -74,7 +68,7 @@ mod tests {
     fn a_thread_that_is_begun_apart_is_masked_from_its_first_moment_and_the_one_that_begins_it_is_not() {
         let begun = apart(|| std::thread::spawn(is_masked));
         assert!(!is_masked());
-        assert!(begun.join().unwrap());
-        assert!(!std::thread::spawn(is_masked).join().unwrap());
+        assert!(matches!(begun.join(), Ok(true)));
+        assert!(matches!(std::thread::spawn(is_masked).join(), Ok(false)));
     }
 }
