@@ -11,7 +11,7 @@ use crate::held::Held;
 use crate::local::Local;
 use crate::options::Options;
 use crate::stopper::Stop;
-use crate::work::{Readable, Works, Workshop};
+use crate::work::{Given, Readable, Works, Workshop};
 
 /// A [`meshwire::Consume`] that runs, and asks the host to handle its events.
 pub type Consumer = Held<Job>;
@@ -27,7 +27,8 @@ pub struct Job {
     gap: u64,
     stored: UnixMillis,
     expires_at: Option<UnixMillis>,
-    end: Local<oneshot::Sender<Handled>>,
+    /// `None`: no handler has begun.
+    end: Local<oneshot::Sender<Option<Handled>>>,
     client: Client,
 }
 
@@ -63,11 +64,19 @@ impl Held<Job> {
         let (consume, concurrency) = options.consume(mesh, topic)?;
         let consume = consume.until(stopped);
         let of = client.clone();
-        let works = Works::begin("consume", on, concurrency, |shop| async move {
+        let works = Works::begin(&stop, on, concurrency, |shop| async move {
             // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
             consume.run(async move |delivery: &meshwire::Delivery| handle((&shop, &of), delivery).await).await
         });
         Ok(Self::new(client, stop, works, concurrency))
+    }
+}
+
+impl Given for Job {
+    fn give_back(self) -> Option<Self> {
+        // An error means that this is a child of `fork`, which has none of it.
+        let _ = self.say(None);
+        None
     }
 }
 
@@ -79,13 +88,13 @@ async fn handle(
     let (end, ended) = oneshot::channel();
     let bench = shop.begin(|number| Job::new(number, delivery, end, client.clone())).await;
     let handled = shop.hear(ended).await;
-    let handled = handled.unwrap_or_else(|_| Handled::Failed("its handler was given up".to_owned()));
+    let handled = handled.unwrap_or_else(|_| Some(Handled::Failed("its handler was given up".to_owned())));
     bench.end();
-    handled.into()
+    handled.map_or(Ok(Settlement::GiveBack), Handled::into)
 }
 
 impl Job {
-    fn new(number: u64, delivery: &meshwire::Delivery, end: oneshot::Sender<Handled>, client: Client) -> Self {
+    fn new(number: u64, delivery: &meshwire::Delivery, end: oneshot::Sender<Option<Handled>>, client: Client) -> Self {
         Self {
             number,
             event: Readable::new(delivery.raw().clone(), delivery.event()),
@@ -171,6 +180,10 @@ impl Job {
     /// # Errors
     /// `CLOSED` in a child of `fork`.
     pub fn end(self, handled: Handled) -> Result<()> {
+        self.say(Some(handled))
+    }
+
+    fn say(self, handled: Option<Handled>) -> Result<()> {
         // An error means that it was lost.
         let _ = self.end.into_value("consume")?.send(handled);
         Ok(())

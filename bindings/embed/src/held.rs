@@ -12,7 +12,7 @@ use crate::local::Local;
 use crate::operation::Operation;
 use crate::queue::Queue;
 use crate::stopper::{Stop, Stopper};
-use crate::work::{Work, Works};
+use crate::work::{Given, Work, Works};
 
 /// What consumes or serves: a stream of work for handlers of the host. Clones are the same one.
 ///
@@ -38,7 +38,7 @@ impl<T> Clone for Held<T> {
     }
 }
 
-impl<T: Send + 'static> Held<T>
+impl<T: Given> Held<T>
 where
     Outcome: From<Vec<Work<T>>>,
 {
@@ -75,7 +75,8 @@ where
         self.open()?.client.wait_call(self.operation(), self.next(most, wait))
     }
 
-    /// Takes no more; handlers that have begun may end, and events beyond are given back. Again is nothing.
+    /// Takes no more; handlers that have begun may end, and events beyond are given back, which whoever goes on asking for work sees to.
+    /// Again is nothing.
     ///
     /// # Errors
     /// `CLOSED` in a child of `fork`.

@@ -15,7 +15,7 @@ use crate::operation::Operation;
 use crate::options::Options;
 use crate::queue::Queue;
 use crate::stopper::Stop;
-use crate::work::{Readable, Works, Workshop};
+use crate::work::{Given, Readable, Works, Workshop};
 
 /// A [`meshwire::Serve`] that runs, and asks the host to answer its requests.
 pub type Responder = Held<Inquiry>;
@@ -49,13 +49,20 @@ impl Held<Inquiry> {
         let (serve, concurrency) = options.serve(mesh, topic)?;
         let serve = serve.until(stopped);
         let of = client.clone();
-        let works = Works::begin("serve", on, concurrency, |shop| async move {
+        let works = Works::begin(&stop, on, concurrency, |shop| async move {
             // Written here: of a closure from elsewhere the compiler does not see that it may go to another thread.
             let handler =
                 async move |request: &Request, replies: &ReplySender| handle((&shop, &of), request, replies).await;
             serve.run_stream(handler).await
         });
         Ok(Self::new(client, stop, works, concurrency))
+    }
+}
+
+impl Given for Inquiry {
+    /// Its requester waits: it is answered by who has it.
+    fn give_back(self) -> Option<Self> {
+        Some(self)
     }
 }
 

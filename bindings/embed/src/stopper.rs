@@ -1,5 +1,6 @@
 //! Stops what consumes or serves, from anywhere.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use meshwire::Result;
@@ -11,6 +12,7 @@ use crate::local::Local;
 #[derive(Debug)]
 pub(crate) struct Stop {
     operation: &'static str,
+    used: AtomicBool,
     stop: Local<Mutex<Option<oneshot::Sender<()>>>>,
 }
 
@@ -22,7 +24,7 @@ impl Stop {
             // An error means that it was used, or the host has closed it.
             let _ = stopped.await;
         };
-        (Arc::new(Self { operation, stop: Local::new(Mutex::new(Some(stop))) }), stopped)
+        (Arc::new(Self { operation, used: AtomicBool::new(false), stop: Local::new(Mutex::new(Some(stop))) }), stopped)
     }
 
     pub(crate) const fn operation(&self) -> &'static str {
@@ -32,8 +34,14 @@ impl Stop {
     /// # Errors
     /// `CLOSED` in a child of `fork`.
     pub(crate) fn stop(&self) -> Result<()> {
-        drop(self.stop.get(self.operation)?.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let stop = self.stop.get(self.operation)?;
+        self.used.store(true, Ordering::Release);
+        drop(stop.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Acquire)
     }
 }
 

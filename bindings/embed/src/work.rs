@@ -2,6 +2,7 @@
 //! batches. Everything else of them, one key at a time, leases, deadlines, stays where it is.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::operation::guarded;
+use crate::stopper::Stop;
 
 /// For the highest concurrency there is; a higher one is refused where it begins.
 const MOST_PLACES: usize = 2 * 65_536;
@@ -25,6 +27,12 @@ pub enum Work<T> {
     /// What was begun under this number is wanted no more: its lease or its requester is gone. Its handler should stop; what it still says
     /// of it is not heard.
     Lost(u64),
+}
+
+/// What handlers are given.
+pub(crate) trait Given: Send + Sized + 'static {
+    /// Gives it back, as no handler has begun with it; or it is this when that cannot be.
+    fn give_back(self) -> Option<Self>;
 }
 
 /// Where work comes from.
@@ -85,14 +93,15 @@ impl<T> Drop for Bench<T> {
 pub(crate) struct Works<T> {
     work: mpsc::Receiver<Work<T>>,
     outcome: oneshot::Receiver<Result<()>>,
+    stop: Arc<Stop>,
     over: bool,
     run: AbortHandle,
 }
 
-impl<T: Send + 'static> Works<T> {
+impl<T: Given> Works<T> {
     /// Runs, in a task, what calls the workshop, at most so often at once.
     pub(crate) fn begin<F>(
-        operation: &'static str,
+        stop: &Arc<Stop>,
         on: &Handle,
         concurrency: u64,
         run: impl FnOnce(Workshop<T>) -> F,
@@ -104,7 +113,7 @@ impl<T: Send + 'static> Works<T> {
         let places = usize::try_from(concurrency.saturating_mul(2)).unwrap_or(usize::MAX);
         let (out, work) = mpsc::channel(places.clamp(2, MOST_PLACES));
         let (say, outcome) = oneshot::channel();
-        let run = guarded(operation, run(Workshop { out, number: AtomicU64::new(1) }));
+        let run = guarded(stop.operation(), run(Workshop { out, number: AtomicU64::new(1) }));
         // An error means that the host has closed it.
         let mut run = Box::pin(async move { drop(say.send(run.await)) });
         // It says here what it says first, that it consumes or serves: what one client says arrives in its order.
@@ -117,16 +126,22 @@ impl<T: Send + 'static> Works<T> {
                 run.await;
             }
         });
-        Self { work, outcome, over: false, run: task.abort_handle() }
+        Self { work, outcome, stop: Arc::clone(stop), over: false, run: task.abort_handle() }
     }
 }
 
-impl<T> Stream for Works<T> {
+impl<T: Given> Stream for Works<T> {
     type Item = Result<Work<T>>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if let Some(work) = ready!(self.work.poll_recv(cx)) {
-            return Poll::Ready(Some(Ok(work)));
+        while let Some(work) = ready!(self.work.poll_recv(cx)) {
+            let work = match work {
+                Work::Begin(given) if self.stop.is_used() => given.give_back().map(Work::Begin),
+                work => Some(work),
+            };
+            if let Some(work) = work {
+                return Poll::Ready(Some(Ok(work)));
+            }
         }
         if self.over {
             return Poll::Ready(None);
@@ -193,11 +208,38 @@ mod tests {
         }
     }
 
+    impl Given for oneshot::Sender<()> {
+        fn give_back(self) -> Option<Self> {
+            self.send(()).unwrap();
+            None
+        }
+    }
+
+    #[test]
+    fn what_no_handler_has_begun_with_when_it_stops_is_given_back() {
+        let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let ((stop, stopped), (tell, both)) = (Stop::new("consume"), sync_channel(1));
+        let mut works = Works::begin(&stop, runtime.handle(), 2, |shop| async move {
+            let ((first, _first), (second, given_back)) = (oneshot::channel(), oneshot::channel());
+            let benches = [shop.begin(|_| first).await, shop.begin(|_| second).await];
+            tell.send(()).unwrap();
+            stopped.await;
+            given_back.await.unwrap();
+            benches.map(Bench::end);
+            Ok(())
+        });
+        let Some(Ok(Work::Begin(_begun))) = runtime.block_on(works.next()) else { panic!("no work") };
+        both.recv().unwrap();
+        stop.stop().unwrap();
+        assert!(runtime.block_on(works.next()).is_none());
+    }
+
     #[test]
     fn what_a_handler_says_when_its_work_is_gone_is_not_heard_though_it_was_just_polled() {
         let runtime = Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let ((go_on, wait), (tell, heard)) = (sync_channel::<()>(1), sync_channel(1));
-        let mut works = Works::begin("consume", runtime.handle(), 1, |shop| async move {
+        let (stop, _) = Stop::new("consume");
+        let mut works = Works::begin(&stop, runtime.handle(), 1, |shop| async move {
             let mut told = Told(false, tell);
             // The first poll is this thread's.
             tokio::task::yield_now().await;

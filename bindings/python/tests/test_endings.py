@@ -37,9 +37,11 @@ except SystemExit as ended:
 
 
 @pytest.mark.parametrize("concurrency", ["1", "4"])
-def test_a_handler_that_ends_the_program_ends_consume_and_has_failed(gateway, topic, concurrency):
+def test_a_handler_that_ends_the_program_ends_consume_and_has_failed_and_no_other_has(gateway, topic, concurrency):
     ended = script(EXITS, gateway.url, topic, concurrency)
     assert ended.stdout == "left\n", ended.stderr
+    with sync.connect(gateway.url) as mesh:
+        assert len(list(mesh.dead_letters(topic).list())) == 1
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])

@@ -271,6 +271,10 @@ impl Consuming {
                 self.keys.release(&delivery);
                 delivery.reject(reason);
             }
+            Done::Handled { delivery, settled: Ok(Settlement::GiveBack) } => {
+                self.keys.release(&delivery);
+                delivery.give_back();
+            }
             Done::Handled { delivery, settled: Ok(Settlement::NackAfter(delay)) } => {
                 self.again(delivery, Some(delay), "", nacking);
             }

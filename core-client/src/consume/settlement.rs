@@ -29,6 +29,9 @@ pub enum Settlement {
     /// In a group that [holds keys](crate::GroupSettings::hold_after_dead_letter) after a dead letter, later events of the key that
     /// were sent to this client before may still be handled, and come again after the letter.
     Reject(String),
+    /// It was not begun with, and goes back unblamed. For bindings, whose program stops before it was handed the event.
+    #[doc(hidden)]
+    GiveBack,
 }
 
 impl Settlement {

@@ -24,17 +24,23 @@ pub(super) fn beside(room: &mut Room<'_>, steps: &[Step]) -> anyhow::Result<Vec<
     let mut records = Vec::new();
     thread::scope(|scope| {
         let (sender, ended) = sync_channel(steps.len());
-        for lane in Lane::ALL {
-            let (sender, run) = (sender.clone(), &run);
-            scope.spawn(move || {
+        let lane = {
+            let run = &run;
+            move |lane: Lane| {
                 for step in steps.iter().copied().filter(|step| step.lane() == Some(lane)) {
                     if sender.send((step, run(step))).is_err() {
                         return;
                     }
                 }
-            });
-        }
-        drop(sender);
+            }
+        };
+        let (idle, rest) = (lane.clone(), lane.clone());
+        scope.spawn(move || idle(Lane::Idle));
+        scope.spawn(move || {
+            lane(Lane::Undisturbed);
+            scope.spawn(move || rest(Lane::Workspace));
+            lane(Lane::Languages);
+        });
         for (step, outcome) in ended {
             let failed = |error: anyhow::Error| (Outcome::one(false, vec![format!("{error:#}")]), 0.0);
             let (outcome, seconds) = outcome.unwrap_or_else(failed);
