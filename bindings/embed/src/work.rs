@@ -30,7 +30,7 @@ pub enum Work<T> {
 }
 
 /// What handlers are given.
-pub(crate) trait Given: Send + Sized + 'static {
+pub trait Given: Send + Sized + 'static {
     /// Gives it back, as no handler has begun with it; or it is this when that cannot be.
     fn give_back(self) -> Option<Self>;
 }
@@ -100,12 +100,7 @@ pub(crate) struct Works<T> {
 
 impl<T: Given> Works<T> {
     /// Runs, in a task, what calls the workshop, at most so often at once.
-    pub(crate) fn begin<F>(
-        stop: &Arc<Stop>,
-        on: &Handle,
-        concurrency: u64,
-        run: impl FnOnce(Workshop<T>) -> F,
-    ) -> Self
+    pub(crate) fn begin<F>(stop: &Arc<Stop>, on: &Handle, concurrency: u64, run: impl FnOnce(Workshop<T>) -> F) -> Self
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
@@ -225,7 +220,7 @@ mod tests {
             tell.send(()).unwrap();
             stopped.await;
             given_back.await.unwrap();
-            benches.map(Bench::end);
+            benches.into_iter().for_each(Bench::end);
             Ok(())
         });
         let Some(Ok(Work::Begin(_begun))) = runtime.block_on(works.next()) else { panic!("no work") };
