@@ -1,10 +1,8 @@
 package meshwire_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,7 +11,6 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -75,124 +72,6 @@ func TestAForgottenClientIsLetGoOf(t *testing.T) {
 			t.Fatal("its pump is still there")
 		}
 		runtime.Gosched()
-	}
-}
-
-func TestHooksSeeAndAddToWhatIsPublishedAndDelivered(t *testing.T) {
-	var mu sync.Mutex
-	var seen []string
-	say := func(text string) {
-		mu.Lock()
-		defer mu.Unlock()
-		seen = append(seen, text)
-	}
-	mesh, ctx, to := connect(t, meshwire.WithHooks(meshwire.Hooks{
-		OnPublish: func(ctx context.Context, topic string, e *meshwire.Event) error {
-			if e.Get("subject") == "secret" {
-				return errors.New("not this one")
-			}
-			e.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
-			say("publish " + topic)
-			return nil
-		},
-		OnDelivery: func(d *meshwire.Delivery) { say("delivery " + d.ID) },
-		OnSettle:   func(d *meshwire.Delivery, how string) { say(how + " " + d.ID) },
-	})), patience(t), topic(t)
-	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ID("1")))
-	_, err := mesh.Publish(ctx, to, "x", meshwire.Subject("secret"))
-	if !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), "not this one") {
-		t.Error(err)
-	}
-	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g")))
-	d := must[*meshwire.Delivery](t)(sub.Next(ctx))
-	if trace, ok := d.Attribute("traceparent"); !ok || !strings.HasPrefix(trace, "00-") {
-		t.Error(trace)
-	}
-	fine(t, d.AckConfirmed(ctx))
-	// Its words are those of every language.
-	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ID("2")))
-	fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).NackAfter(time.Hour))
-	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ID("3")))
-	fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).Forget())
-	wanted := fmt.Sprint([]string{
-		"publish " + to, "delivery 1", "ack 1", "publish " + to, "delivery 2", "nack 2", "publish " + to, "delivery 3", "dropped 3",
-	})
-	if mu.Lock(); fmt.Sprint(seen) != wanted {
-		t.Error(seen)
-	}
-	mu.Unlock()
-}
-
-// lines is a writer that many may use.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(text []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(text)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
-func TestWhatTheLibraryLogsGoesToTheLogger(t *testing.T) {
-	said := &lines{}
-	mesh := connect(t, meshwire.WithLogger(slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-	// Its first line says what a subscription without a group is.
-	must[*meshwire.Subscription](t)(mesh.Subscribe(patience(t), topic(t)))
-	for wait := time.Now(); !strings.Contains(said.String(), "target=meshwire"); {
-		if time.Since(wait) > 10*time.Second {
-			t.Fatalf("nothing was logged: %s", said)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
-
-func TestEachLoggerGetsWhatItsLevelSays(t *testing.T) {
-	logger := func(level slog.Leveler) (*lines, meshwire.ConnectOption) {
-		said := &lines{}
-		return said, meshwire.WithLogger(slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: level})))
-	}
-	has := func(said *lines, what string) {
-		t.Helper()
-		for wait := time.Now(); !strings.Contains(said.String(), what); {
-			if time.Since(wait) > 10*time.Second {
-				t.Fatalf("%s was not logged: %s", what, said)
-			}
-			time.Sleep(time.Millisecond)
-		}
-	}
-	// Its first line says what a subscription without a group is.
-	says := func(mesh *meshwire.Client) {
-		fine(t, must[*meshwire.Subscription](t)(mesh.Subscribe(patience(t), topic(t))).Close())
-	}
-	coarse, first := logger(slog.LevelError)
-	connect(t, first)
-	curious, second := logger(slog.LevelInfo)
-	says(connect(t, second))
-	// What it is about has fields of its own.
-	has(curious, "level=INFO msg=\"subscribing without a group")
-	has(curious, "after a restart\" topic=")
-	// A level that changes while the program runs.
-	var level slog.LevelVar
-	level.Set(slog.LevelError)
-	late, third := logger(&level)
-	mesh := connect(t, third)
-	level.Set(slog.LevelDebug)
-	for wait := time.Now(); !strings.Contains(late.String(), "level=INFO"); {
-		if time.Since(wait) > 10*time.Second {
-			t.Fatalf("the new level does not hold: %s", late)
-		}
-		says(mesh)
-	}
-	if strings.Contains(coarse.String(), "level=INFO") {
-		t.Error(coarse)
 	}
 }
 
@@ -264,75 +143,6 @@ func TestAnEventOfTheCloudEventsSDKIsTakenByItsShape(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	fine(t, d.Ack())
-}
-
-func TestEverythingIsAdministered(t *testing.T) {
-	ctx, mesh, to := patience(t), connect(t), topic(t)
-	made := must[meshwire.Topic](t)(mesh.Topics().Create(ctx, to, meshwire.TopicSettings{Durability: "memory", Retention: meshwire.Span(time.Hour)}))
-	if made.Name != to || made.Retention.Duration() != time.Hour || made.Durability != "memory" {
-		t.Errorf("%+v", made)
-	}
-	if _, err := mesh.Topics().Create(ctx, to, meshwire.TopicSettings{Durability: "synced"}); !errors.Is(err, meshwire.ErrAlreadyExists) {
-		t.Error(err)
-	}
-	must[meshwire.Topic](t)(mesh.Topics().Update(ctx, to, meshwire.TopicSettings{RetentionBytes: meshwire.Ptr(int64(1 << 20))}))
-	groups := mesh.Groups(to)
-	must[meshwire.GroupInfo](t)(groups.Create(ctx, "g", meshwire.Earliest, meshwire.GroupSettings{MaxFailures: meshwire.Ptr(uint32(1))}))
-	must[meshwire.GroupInfo](t)(groups.Update(ctx, "g", meshwire.GroupSettings{BackoffMin: meshwire.Span(0)}))
-	publish(t, mesh, to, 3)
-	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g")))
-	for range 3 {
-		fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).RejectConfirmed(ctx, "no"))
-	}
-	letters, numbers := mesh.DeadLetters(to, "g"), []uint64{}
-	for letter, err := range letters.List(ctx) {
-		fine(t, err)
-		numbers = append(numbers, letter.Number)
-	}
-	if len(numbers) != 3 {
-		t.Fatal(numbers)
-	}
-	if one := must[meshwire.DeadLetter](t)(letters.Get(ctx, numbers[0])); one.Error != "no" {
-		t.Errorf("%+v", one)
-	}
-	if given := must[meshwire.Redriven](t)(letters.Redrive(ctx, numbers[0])); given.Count != 1 {
-		t.Errorf("%+v", given)
-	}
-	// None are not all.
-	if given, err := letters.Redrive(ctx); !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), "RedriveAll") {
-		t.Error(given, err)
-	}
-	if purged, err := letters.Purge(ctx, []uint64{}...); !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), "PurgeAll") {
-		t.Error(purged, err)
-	}
-	if given := must[meshwire.Redriven](t)(letters.RedriveAll(ctx)); given.Count == 0 {
-		t.Errorf("%+v", given)
-	}
-	if purged := must[uint64](t)(letters.PurgeAll(ctx)); purged == 0 {
-		t.Error(purged)
-	}
-	fine(t, sub.Close())
-	must[meshwire.GroupInfo](t)(groups.Seek(ctx, "g", meshwire.At(2)))
-	names := []string{}
-	for group, err := range groups.List(ctx) {
-		fine(t, err)
-		names = append(names, group.Name)
-	}
-	must[meshwire.GroupInfo](t)(groups.Delete(ctx, "g"))
-	found := false
-	for each, err := range mesh.Topics().List(ctx) {
-		fine(t, err)
-		found = found || each.Name == to
-	}
-	if !found || fmt.Sprint(names) != "[g]" {
-		t.Error(found, names)
-	}
-	must[meshwire.Topic](t)(mesh.Topics().Delete(ctx, to, true))
-	limits := must[meshwire.LimitsInForce](t)(mesh.Limits().Set(ctx, meshwire.GatewayLimits{DeliverRate: meshwire.Ptr(uint64(1_000_000_000))}))
-	if *must[meshwire.LimitsInForce](t)(mesh.Limits().Get(ctx)).DeliverRate != *limits.DeliverRate {
-		t.Error("the limit does not hold")
-	}
-	must[meshwire.LimitsInForce](t)(mesh.Limits().Set(ctx, meshwire.GatewayLimits{DeliverRate: meshwire.Ptr(uint64(0))}))
 }
 
 // counting is a fake.
@@ -422,101 +232,6 @@ func TestTheLibraryReadsTheOptionsOfTheOfflineBuffer(t *testing.T) {
 		_, err := meshwire.Connect(patience(t), gateway.URL, meshwire.Offline(""), option)
 		if !errors.Is(err, meshwire.ErrInvalid) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
-func TestHooksSeeWhatAHandlerSettlesItself(t *testing.T) {
-	var mu sync.Mutex
-	var seen []string
-	mesh, ctx, to := connect(t, meshwire.WithHooks(meshwire.Hooks{
-		OnSettle: func(d *meshwire.Delivery, how string) {
-			mu.Lock()
-			defer mu.Unlock()
-			seen = append(seen, how+" "+d.Text())
-		},
-	})), patience(t), topic(t)
-	texts := []string{"ack", "nack", "later", "reject", "error", "fine"}
-	for _, text := range texts {
-		must[meshwire.Receipt](t)(mesh.Publish(ctx, to, text))
-	}
-	consuming, stop := context.WithCancel(ctx)
-	handled := 0
-	fine(t, mesh.Consume(consuming, to, func(ctx context.Context, d *meshwire.Delivery) error {
-		if handled++; handled == len(texts) {
-			stop()
-		}
-		switch d.Text() {
-		case "ack":
-			return d.Ack()
-		case "nack":
-			return d.Nack()
-		case "later":
-			return d.NackAfter(time.Hour)
-		case "reject":
-			return d.Reject("no")
-		case "error":
-			return errors.New("no")
-		}
-		return nil
-	}, meshwire.Group("g"), meshwire.Backoff(time.Hour, time.Hour)))
-	if mu.Lock(); fmt.Sprint(seen) != "[ack ack nack nack nack later reject reject nack error ack fine]" {
-		t.Error(seen)
-	}
-	mu.Unlock()
-}
-
-func TestAHookMayCloseItsSubscription(t *testing.T) {
-	closes := make(chan *meshwire.Subscription, 1)
-	mesh, ctx, to := connect(t, meshwire.WithHooks(meshwire.Hooks{
-		OnDelivery: func(*meshwire.Delivery) {
-			select {
-			case sub := <-closes:
-				sub.Close()
-			default:
-			}
-		},
-	})), patience(t), topic(t)
-	publish(t, mesh, to, 3)
-	for _, most := range []int{1, 3} {
-		sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g")))
-		closes <- sub
-		for _, d := range must[[]*meshwire.Delivery](t)(sub.NextBatch(ctx, most)) {
-			fine(t, d.Ack())
-		}
-		if _, err := sub.Next(ctx); !errors.Is(err, meshwire.ErrClosed) {
-			t.Error(err)
-		}
-	}
-}
-
-func TestAHookThatPanicsIsLoggedAndEndsNothing(t *testing.T) {
-	said := &lines{}
-	mesh, ctx, to := connect(t, meshwire.WithLogger(slog.New(slog.NewTextHandler(said, nil))), meshwire.WithHooks(meshwire.Hooks{
-		OnPublish: func(_ context.Context, _ string, e *meshwire.Event) error {
-			if e.ID == "bad" {
-				panic("planned at publish")
-			}
-			return nil
-		},
-		OnDelivery: func(*meshwire.Delivery) { panic("planned at delivery") },
-		OnSettle:   func(*meshwire.Delivery, string) { panic("planned at settle") },
-	})), patience(t), topic(t)
-	if _, err := mesh.Publish(ctx, to, "x", meshwire.ID("bad")); !errors.Is(err, meshwire.ErrInvalid) {
-		t.Error(err)
-	}
-	publish(t, mesh, to, 2)
-	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g")))
-	fine(t, must[*meshwire.Delivery](t)(sub.Next(ctx)).AckConfirmed(ctx))
-	fine(t, sub.Close())
-	consuming, stop := context.WithCancel(ctx)
-	fine(t, mesh.Consume(consuming, to, func(ctx context.Context, d *meshwire.Delivery) error {
-		stop()
-		return nil
-	}, meshwire.Group("g")))
-	for _, where := range []string{"publish", "delivery", "settle"} {
-		if !strings.Contains(said.String(), "planned at "+where) {
-			t.Error(said)
 		}
 	}
 }
