@@ -72,6 +72,8 @@ struct Contents {
     /// What was handed out and not settled, where a binding tells when the program leaves; `left`: it has.
     unsettled: Option<Unsettled>,
     left: bool,
+    /// The driver collects nothing here any more.
+    over: bool,
     late: Late,
 }
 
@@ -285,8 +287,11 @@ impl Inbox {
         let mut contents = self.lock();
         let mut warning = None;
         if is_final(&settled.how) {
-            let lost = contents.prefetched.lost(settled.range());
-            warning = contents.late.settled(position, self.is_stale(settled.generation), lost);
+            let lost = if contents.over { settled.count.into() } else { contents.prefetched.lost(settled.range()) };
+            warning = match contents.over {
+                true => contents.late.left(lost),
+                false => contents.late.settled(position, self.is_stale(settled.generation), lost),
+            };
             if lost > 0 {
                 self.outbox.leases_lost.fetch_add(lost, Ordering::Relaxed);
             }
@@ -439,6 +444,11 @@ impl Inbox {
         contents.left = true;
         // They are among those.
         contents.dropped.clear();
+    }
+
+    /// Its subscription has ended, and what is in hand was given back: what is settled from here on comes too late.
+    pub(crate) fn is_over(&self) {
+        self.lock().over = true;
     }
 
     /// Whether something was settled that the driver has not collected; then it does at once, and wakes who asks.

@@ -25,6 +25,8 @@ pub(crate) enum Warning {
     SessionLost,
     /// So many were given back, because the program did nothing for an ack wait.
     GivenBack(u64),
+    /// So many were given back as their subscription or the client ended.
+    Left(u64),
 }
 
 impl Late {
@@ -34,11 +36,18 @@ impl Late {
             return (!std::mem::replace(&mut self.is_told, true)).then_some(Warning::SessionLost);
         }
         self.decided = self.decided.max(position);
-        if lost == 0 || self.told.is_some_and(|told| told.elapsed() < PAUSE) {
-            return None;
-        }
-        self.told = Some(Instant::now());
-        Some(Warning::GivenBack(lost))
+        (lost > 0 && self.may_tell()).then_some(Warning::GivenBack(lost))
+    }
+
+    /// Something is settled for ever when its subscription has ended.
+    pub(crate) fn left(&mut self, count: u64) -> Option<Warning> {
+        self.may_tell().then_some(Warning::Left(count))
+    }
+
+    fn may_tell(&mut self) -> bool {
+        let may = self.told.is_none_or(|told| told.elapsed() >= PAUSE);
+        self.told = if may { Some(Instant::now()) } else { self.told };
+        may
     }
 
     /// A session is lost, and so many settles were on their way: gives the last position among them.
@@ -66,6 +75,13 @@ impl Warning {
                  and comes again, or did already; take smaller batches, call extend() while you work, or set a longer ack_wait (logged \
                  once a minute; counted as leases_lost)"
             ),
+            Self::Left(count) => tracing::warn!(
+                topic,
+                position,
+                count,
+                "acked too late: the subscription was left or the client closed, so what was in hand was given back and comes again, or did \
+                 already; settle before that (logged once a minute; counted as leases_lost)"
+            ),
         }
     }
 }
@@ -82,6 +98,9 @@ mod tests {
         assert_eq!(late.settled(5, false, 1), None);
         tokio::time::sleep(PAUSE).await;
         assert_eq!(late.settled(6, false, 1), Some(Warning::GivenBack(1)));
+        assert_eq!(late.left(1), None);
+        tokio::time::sleep(PAUSE).await;
+        assert_eq!(late.left(2), Some(Warning::Left(2)));
         assert_eq!(late.session_lost(0), 6);
         assert_eq!(late.settled(7, true, 0), Some(Warning::SessionLost));
         assert_eq!(late.settled(8, true, 0), None);

@@ -50,7 +50,8 @@ impl Piece {
     fn give(self) -> Result<mw_work> {
         let mut work = mw_work { job: std::ptr::null_mut(), request: std::ptr::null_mut(), lost: 0 };
         match self {
-            Self::Job(job) => {
+            Self::Job(mut job) => {
+                job.begin();
                 hooks::delivered(job.client(), Message::Job(&job));
                 work.job = give(Value::Job(job))?;
             }

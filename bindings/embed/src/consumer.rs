@@ -16,7 +16,7 @@ use crate::work::{Given, Readable, Works, Workshop};
 /// A [`meshwire::Consume`] that runs, and asks the host to handle its events.
 pub type Consumer = Held<Job>;
 
-/// One event for a handler: read it, and say how the handler ended. Dropped, the handler has failed.
+/// One event for a handler: read it, say that its handler [begins](Self::begin), and how that ended. Dropped between, the handler has failed.
 #[derive(Debug)]
 pub struct Job {
     number: u64,
@@ -27,9 +27,35 @@ pub struct Job {
     gap: u64,
     stored: UnixMillis,
     expires_at: Option<UnixMillis>,
-    /// `None`: no handler has begun.
-    end: Local<oneshot::Sender<Option<Handled>>>,
+    ending: Ending,
     client: Client,
+}
+
+/// Where it is said how a handler ended; `None`: none has begun. Dropped, it has failed, or so.
+#[derive(Debug)]
+struct Ending {
+    say: Option<Local<Say>>,
+    begun: bool,
+}
+
+type Say = oneshot::Sender<Option<Handled>>;
+
+impl Ending {
+    fn say(&mut self, handled: Option<Handled>) -> Result<()> {
+        let Some(say) = self.say.take() else { return Ok(()) };
+        // An error means that it was lost.
+        let _ = say.into_value("consume")?.send(handled);
+        Ok(())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if !self.begun {
+            // An error means that this is a child of `fork`, which has none of it.
+            let _ = self.say(None);
+        }
+    }
 }
 
 /// How a handler ended.
@@ -74,9 +100,32 @@ impl Held<Job> {
 
 impl Given for Job {
     fn give_back(self) -> Option<Self> {
-        // An error means that this is a child of `fork`, which has none of it.
-        let _ = self.say(None);
         None
+    }
+}
+
+/// The word of a handler on its delivery. Dropped before it is there, as the consumer is gone: where no handler has begun the delivery goes
+/// back unblamed.
+struct Word<'a> {
+    ended: oneshot::Receiver<Option<Handled>>,
+    never_begun: bool,
+    delivery: &'a meshwire::Delivery,
+}
+
+impl Word<'_> {
+    async fn heard(&mut self) -> Option<Handled> {
+        let given_up = |_| Some(Handled::Failed("its handler was given up".to_owned()));
+        let handled = (&mut self.ended).await.unwrap_or_else(given_up);
+        self.never_begun = handled.is_none();
+        handled
+    }
+}
+
+impl Drop for Word<'_> {
+    fn drop(&mut self) {
+        if self.never_begun || matches!(self.ended.try_recv(), Ok(None)) {
+            self.delivery.never_begun();
+        }
     }
 }
 
@@ -85,16 +134,16 @@ async fn handle(
     (shop, client): (&Workshop<Job>, &Client),
     delivery: &meshwire::Delivery,
 ) -> Result<Settlement, String> {
-    let (end, ended) = oneshot::channel();
-    let bench = shop.begin(|number| Job::new(number, delivery, end, client.clone())).await;
-    let handled = shop.hear(ended).await;
-    let handled = handled.unwrap_or_else(|_| Some(Handled::Failed("its handler was given up".to_owned())));
+    let (say, ended) = oneshot::channel();
+    let mut word = Word { ended, never_begun: false, delivery };
+    let bench = shop.begin(|number| Job::new(number, delivery, say, client.clone())).await;
+    let handled = shop.hear(word.heard()).await;
     bench.end();
     handled.map_or(Ok(Settlement::GiveBack), Handled::into)
 }
 
 impl Job {
-    fn new(number: u64, delivery: &meshwire::Delivery, end: oneshot::Sender<Option<Handled>>, client: Client) -> Self {
+    fn new(number: u64, delivery: &meshwire::Delivery, say: Say, client: Client) -> Self {
         Self {
             number,
             event: Readable::new(delivery.raw().clone(), delivery.event()),
@@ -104,7 +153,7 @@ impl Job {
             gap: delivery.gap(),
             stored: delivery.stored(),
             expires_at: delivery.expires_at(),
-            end: Local::new(end),
+            ending: Ending { say: Some(Local::new(say)), begun: false },
             client,
         }
     }
@@ -172,20 +221,19 @@ impl Job {
     /// Whether it was [lost](crate::Work::Lost), for a handler that looks now and then. A child of `fork` has lost all of its parent's.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        self.end.get("consume").map_or(true, oneshot::Sender::is_closed)
+        self.ending.say.as_ref().is_none_or(|say| say.get("consume").map_or(true, oneshot::Sender::is_closed))
     }
 
     /// The handler has ended. Not heard if the work was [lost](crate::Work::Lost).
     ///
     /// # Errors
     /// `CLOSED` in a child of `fork`.
-    pub fn end(self, handled: Handled) -> Result<()> {
-        self.say(Some(handled))
+    pub fn end(mut self, handled: Handled) -> Result<()> {
+        self.ending.say(Some(handled))
     }
 
-    fn say(self, handled: Option<Handled>) -> Result<()> {
-        // An error means that it was lost.
-        let _ = self.end.into_value("consume")?.send(handled);
-        Ok(())
+    /// A handler begins. Dropped before, the event goes back unblamed.
+    pub const fn begin(&mut self) {
+        self.ending.begun = true;
     }
 }

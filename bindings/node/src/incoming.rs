@@ -170,7 +170,11 @@ impl Bridge {
                 let mut writer = Writer::new(jobs.len());
                 jobs.iter().for_each(|job| writer.job(job));
                 let held = |work| match work {
-                    Work::Begin(job) => Some(Held::Job(job)),
+                    // Its handler is called with this batch.
+                    Work::Begin(mut job) => {
+                        job.begin();
+                        Some(Held::Job(job))
+                    }
                     Work::Lost(_) => None,
                 };
                 let held = jobs.into_iter().map(held).collect();

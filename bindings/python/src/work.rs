@@ -96,6 +96,14 @@ impl Job {
         self.expires.map(|at| moment_of(py, at)).transpose()
     }
 
+    /// Its handler begins; dropped before, it goes back unblamed.
+    fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if let Body::Job(job) = &mut slf.as_super().try_borrow_mut()?.body {
+            job.begin();
+        }
+        Ok(())
+    }
+
     /// Its lease is gone.
     const fn lose(&mut self) {
         self.lost = true;

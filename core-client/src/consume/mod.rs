@@ -171,12 +171,19 @@ impl<S: Future<Output = ()>> Consume<S> {
     {
         let concurrency = options::HANDLER_CONCURRENCY.check(self.concurrency);
         let concurrency = concurrency.map_err(|problem| Error::new(ErrorKind::Invalid, "consume", problem))?;
-        let subscription = self.subscribe.await.map_err(|e| e.during("consume"))?;
+        let stop = self.stop;
+        tokio::pin!(stop);
+        let subscription = tokio::select! {
+            biased;
+            subscription = self.subscribe.into_future() => subscription.map_err(|e| e.during("consume"))?,
+            // Without a gateway it would wait for one.
+            () = &mut stop => return Ok(()),
+        };
         let keys = Keys::default();
         let leases = Leases::new(subscription.ack_wait());
         let concurrency = usize::try_from(concurrency).unwrap_or(usize::MAX);
         let consuming = Consuming { subscription, keys, leases, concurrency };
-        consuming.run(self.stop, handler).await.map_err(|e| e.during("consume"))
+        consuming.run(stop, handler).await.map_err(|e| e.during("consume"))
     }
 }
 
@@ -284,7 +291,12 @@ impl Consuming {
                     id = delivery.id(),
                     attempt = delivery.attempt(),
                     problem = problem.as_str(),
-                    "the handler failed; the event comes again"
+                    "the handler failed; {}",
+                    if self.leases.exist() {
+                        "the event comes again"
+                    } else {
+                        "without a group the event does not come again"
+                    }
                 );
                 self.again(delivery, None, &problem, nacking);
             }

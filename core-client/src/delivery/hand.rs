@@ -1,5 +1,7 @@
 //! Whose a delivery is, before it is settled: how bindings hand it to their program, and let go of it.
 
+use std::sync::atomic::Ordering;
+
 use meshwire_proto::frame::SettleKind;
 
 use super::Delivery;
@@ -44,6 +46,12 @@ impl Delivery {
     #[doc(hidden)]
     pub fn give_back(mut self) {
         self.return_unbegun();
+    }
+
+    /// Dropped, it goes back as [there](Self::give_back): what was to handle it has ended before it began.
+    #[doc(hidden)]
+    pub fn never_begun(&self) {
+        self.unbegun.store(true, Ordering::Relaxed);
     }
 
     /// Those before it that the program has in hand are claimed by that: what comes behind is to find nothing left of its run.

@@ -4,7 +4,7 @@ mod hand;
 
 use std::fmt::Display;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,6 +57,8 @@ pub struct Delivery {
     unclaimed: Option<Arc<Claim>>,
     /// The program has it.
     handed: bool,
+    /// It was given out to be handled, and nobody has begun.
+    unbegun: AtomicBool,
     settled: bool,
 }
 
@@ -133,7 +135,16 @@ impl Delivery {
                     .with("position", place.position.to_string()));
             }
         };
-        Ok(Self { event, layout, inbox: Arc::clone(inbox), place, unclaimed: None, handed: true, settled: false })
+        Ok(Self {
+            event,
+            layout,
+            inbox: Arc::clone(inbox),
+            place,
+            unclaimed: None,
+            handed: true,
+            unbegun: AtomicBool::new(false),
+            settled: false,
+        })
     }
 
     pub(crate) fn unclaimed(mut self, claim: Option<Arc<Claim>>, handed: bool) -> Self {
@@ -446,7 +457,7 @@ impl Drop for Delivery {
         if self.settled {
             return;
         }
-        if self.unclaimed.is_some() && !self.handed {
+        if (self.unclaimed.is_some() && !self.handed) || *self.unbegun.get_mut() {
             return self.return_unbegun();
         }
         self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);

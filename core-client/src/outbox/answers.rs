@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use meshwire_proto::ErrorKind;
 use tokio::sync::oneshot;
 
 use super::{Limits, Outbox};
+use crate::Error;
 use crate::receipts::{Outcome, Told};
 use crate::session::{Answer, Failure};
 
@@ -74,6 +76,7 @@ impl Outbox {
         let mut pending = self.lock();
         let first = pending.first_sequence.max(pending.answered_through + 1);
         let sequences = first..pending.last_sequence + 1;
+        let untold = pending.receipts.take_unwatched().filter(|failed| failed.first.kind != ErrorKind::Closed);
         let mut wakers = Vec::new();
         if !sequences.is_empty() {
             let failure = if pending.filing.is_some() { failure.stays_in_file() } else { failure.clone() };
@@ -89,6 +92,10 @@ impl Outbox {
         wakers.into_iter().for_each(Waker::wake);
         self.tell(told);
         drop(flushes);
+        if let Some(failed) = untold {
+            let (count, first) = (failed.count, Error::from_failure("publish", &failed.first));
+            tracing::warn!(count, %first, "publishes failed whose receipts nobody waited for; flush tells before a client closes");
+        }
     }
 
     /// Tells sinks of their receipts, what comes behind one another for the same one together.

@@ -176,9 +176,16 @@ impl<S: Future<Output = ()>> Serve<S> {
         self.mesh.outbox().command(command).map_err(context)?;
         let concurrency = usize::try_from(self.concurrency).unwrap_or(usize::MAX);
         let serving = Serving { mesh: self.mesh.clone(), inbox, concurrency };
-        answer.await.unwrap_or_else(|_| Err(Error::closed("serve"))).map_err(context)?;
+        let stop = self.stop;
+        tokio::pin!(stop);
+        tokio::select! {
+            biased;
+            answer = answer => answer.unwrap_or_else(|_| Err(Error::closed("serve"))).map_err(context)?,
+            // Without a gateway it would wait for one.
+            () = &mut stop => return Ok(()),
+        }
         tracing::info!(topic = self.topic, "serving requests");
-        serving.run(self.stop, begin).await.map_err(|e| e.during("serve").with("topic", self.topic.clone()))
+        serving.run(stop, begin).await.map_err(|e| e.during("serve").with("topic", self.topic.clone()))
     }
 
     fn spec(&self) -> Result<ServeSpec> {

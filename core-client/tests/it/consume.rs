@@ -1,11 +1,13 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use meshwire::{Delivery, Mesh, Settlement};
+use meshwire::{Delivery, Error, Event, Mesh, Request, Settlement};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
 use meshwire_proto::wire::session as wire;
 use tokio::time::{Instant, sleep};
+use tracing::Level;
 
+use crate::logs;
 use crate::script::{Gateway, connected, event, welcome};
 
 async fn consume_until_idle<F>(mesh: &Mesh, concurrency: u64, handler: F)
@@ -30,6 +32,31 @@ async fn a_handlers_return_acks_and_its_error_or_panic_nacks() {
         let ranges = gateway.ranges().await;
         assert_eq!(ranges, [(1, 1, SettleKind::Ack), (2, 1, SettleKind::Nack), (3, 1, SettleKind::Nack)]);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_begins_while_there_is_no_gateway_ends_when_it_is_told() {
+    let (mesh, gateway, _listener) = connected().await;
+    drop(gateway);
+    let soon = || sleep(Duration::from_secs(5));
+    let began = Instant::now();
+    consume_until_idle(&mesh, 1, async |_| Ok(())).await;
+    mesh.serve("quote").until(soon()).run(async |_: &Request| Ok::<_, Error>(Event::default())).await.unwrap();
+    assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_group_it_is_not_said_that_what_failed_comes_again() {
+    logs::keep();
+    let (mesh, mut gateway, _listener) = connected().await;
+    let consume = mesh.consume("orders").until(sleep(Duration::from_secs(5)));
+    let (ended, ()) = tokio::join!(consume.run(async |_: &Delivery| Err::<(), _>("no")), async {
+        let number = gateway.subscribe_for(0).await.subscription;
+        gateway.deliver(number, 1, [event("1", None, "x")]).await;
+    });
+    ended.unwrap();
+    let told = logs::take(Level::WARN);
+    assert!(matches!(&*told, [one] if one.contains("does not come again")), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use meshwire::{Delivery, Error, ErrorKind, MemoryListener, Mesh, Subscription};
-use meshwire_proto::frame::{ServerFrame, SettleKind};
+use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
 use meshwire_proto::wire::session as wire;
 use tokio::sync::Notify;
 use tracing::Level;
@@ -133,4 +133,20 @@ async fn a_gateway_that_stops_is_told_of_with_the_time_that_is_left() {
         "{told:?}"
     );
     in_hand.into_iter().for_each(Delivery::ack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn acks_behind_the_end_of_their_subscription_or_client_are_counted_and_warned_of() {
+    let (mesh, orders, in_hand, mut gateway, _listener) = handed(3).await;
+    let [first, second, third] = in_hand.try_into().unwrap();
+    drop(orders);
+    first.ack();
+    let left = async { while !matches!(gateway.next().await, Some(ClientFrame::Unsubscribe(_))) {} };
+    left.await;
+    assert_eq!((mesh.stats().leases_lost, logs::take(Level::WARN)), (0, Vec::new()), "it was there before the end");
+    second.ack();
+    third.ack();
+    assert_eq!(mesh.stats().leases_lost, 2);
+    let told = logs::take(Level::WARN);
+    assert!(matches!(&*told, [one] if one.contains("was left") && one.contains("position=12 count=1")), "{told:?}");
 }

@@ -6,7 +6,9 @@ use meshwire_proto::frame::{Receipt as Range, ServerFrame};
 use meshwire_proto::wire::session as wire;
 use meshwire_proto::{EventLimits, EventView};
 use tokio::time::timeout;
+use tracing::Level;
 
+use crate::logs;
 use crate::script::{Gateway, connected, connected_with, welcome};
 
 fn events(count: usize) -> impl Iterator<Item = Event> {
@@ -153,6 +155,26 @@ async fn flush_waits_for_every_answer_and_tells_failures_that_nobody_awaits() {
     assert_eq!((error.kind(), error.operation()), (ErrorKind::Busy, "flush"));
     assert_eq!(error.context(), [("failed_publishes", "2".to_owned())]);
     mesh.flush().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_closes_says_which_publishes_failed_that_nobody_asked_for() {
+    logs::keep();
+    let (mesh, mut gateway, _listener) = connected().await;
+    for event in events(3) {
+        drop(mesh.publish_start("orders", event).await.unwrap());
+    }
+    gateway.publishes(3).await;
+    let refused = Range { first_sequence: 1, count: 2, code: ErrorKind::Denied.number(), ..Range::default() };
+    gateway.receipt(refused).await;
+    gateway.keep(3, 1, 1).await;
+    let (closed, ()) = tokio::join!(mesh.close(), async { while gateway.next().await.is_some() {} });
+    closed.unwrap();
+    let told = logs::take(Level::WARN);
+    assert!(
+        matches!(&*told, [one] if one.contains("receipts nobody waited for") && one.contains("count=2") && one.contains("DENIED")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,6 +102,7 @@ def is_handler(operation: str, handler: Any, is_awaited: bool = True) -> None:
 
 
 async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
+    job.begin()
     error: BaseException | None = None
     try:
         if hooks.on_delivery is not None:

@@ -29,6 +29,7 @@ PARTING = 1.0
 
 def handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
     """Handles an event."""
+    job.begin()
     error: Exception | None = None
     try:
         if hooks.on_delivery is not None:
