@@ -185,7 +185,8 @@ fn host_and_port(url: &str, rest: &str) -> Result<String> {
         _ => (rest, None),
     };
     let bracketed = host.starts_with('[') == host.ends_with(']');
-    if host.is_empty() || !bracketed || (host.contains(':') && !host.starts_with('[')) {
+    let is_strange = |c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-._[]:%".contains(c);
+    if host.is_empty() || host.contains(is_strange) || !bracketed || (host.contains(':') && !host.starts_with('[')) {
         return Err(invalid("the URL's host is not a name, an IPv4 address or an IPv6 address in brackets"));
     }
     match port {
@@ -247,6 +248,7 @@ mod tests {
             ("mesh://user@gateway:1", ErrorKind::Invalid),
             ("mesh://gateway:1/path", ErrorKind::Invalid),
             ("mesh://::1:7400", ErrorKind::Invalid),
+            ("name=billing", ErrorKind::Invalid),
         ] {
             let error = target(url).unwrap_err();
             assert_eq!(error.kind(), kind, "{error}");

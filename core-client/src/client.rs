@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use meshwire_proto::{Defaults, ErrorKind, Event, TimedEvent, Timing, options};
+use meshwire_proto::{Defaults, ErrorKind, Event, TimedEvent, Timing, TopicName, options};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -92,7 +92,11 @@ impl Mesh {
         let defaults = Defaults { id, source: self.0.identity.source(), kind: topic, time: Some(now) };
         ENCODED.with_borrow_mut(|buffer| {
             buffer.clear();
-            event.encode_with(defaults, buffer).map_err(|e| Error::event("publish", &e).with("topic", topic))?;
+            event.encode_with(defaults, buffer).map_err(|problem| match TopicName::parse(topic) {
+                // It may be wrong as the event's type, which it is by default.
+                Err(problem) => Error::name("publish", &problem),
+                Ok(_) => Error::event("publish", &problem).with("topic", topic),
+            })?;
             let result = then(buffer);
             if buffer.capacity() > ENCODED_BYTES {
                 *buffer = BytesMut::new();

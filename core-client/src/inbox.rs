@@ -253,6 +253,14 @@ impl Inbox {
         }
     }
 
+    /// Why it has ended, if that is an error.
+    pub(crate) fn why_over(&self) -> Result<()> {
+        match &self.lock().end {
+            Some(End::Error(error)) => Err(error.clone()),
+            Some(End::Quiet) | None => Ok(()),
+        }
+    }
+
     /// The stream takes all runs at once; `Ready(None)` at the end.
     pub(crate) fn poll_take(self: &Arc<Self>, into: &mut VecDeque<Batch>, cx: &Context<'_>) -> Poll<Option<End>> {
         let mut contents = self.lock();

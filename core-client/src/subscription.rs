@@ -329,6 +329,11 @@ impl Subscription {
         &self.mesh
     }
 
+    /// Why it has ended, if that is an error.
+    pub(crate) fn why_over(&self) -> Result<()> {
+        self.inbox.why_over()
+    }
+
     /// Leases of these deliveries begin anew.
     pub(crate) fn extend(&self, places: impl IntoIterator<Item = Place>) {
         self.inbox.extend(places.into_iter().map(|p| (p.generation, p.number, 1)));

@@ -24,7 +24,7 @@ use leases::Leases;
 pub use settlement::{Handled, Settlement};
 
 use crate::delivery::{Delivery, Place};
-use crate::session::Start;
+use crate::session::{Start, State};
 use crate::subscription::{Subscribe, Subscription};
 use crate::{Error, GroupSettings, Result};
 
@@ -161,6 +161,8 @@ impl<S: Future<Output = ()>> Consume<S> {
     /// # Errors
     /// As [`Subscribe`] and [`Subscription`].
     ///
+    /// Handlers that run when the client has [closed](crate::Mesh::close), which waits for them, are dropped where they await.
+    ///
     /// # Cancel safety
     /// Dropping it drops the handlers that run: their events have failed and come again after the group's back-off; the others
     /// come again at once.
@@ -220,6 +222,7 @@ impl Consuming {
         let mut running = FuturesUnordered::new();
         let mut nacking = Nacking::new();
         tokio::pin!(stop);
+        let mut state = self.subscription.mesh().state();
         let mut open = true;
         let mut outcome = Ok(());
         loop {
@@ -239,6 +242,8 @@ impl Consuming {
                 () = &mut stop, if open => open = self.stop(),
                 Some(done) = running.next() => self.done(done, &mut nacking),
                 Some(done) = nacking.next() => self.done(done, &mut nacking),
+                // Its patience with handlers has ended: what they say is not heard any more.
+                _ = state.wait_for(|state| *state == State::Closed) => return if open { self.subscription.why_over() } else { outcome },
                 () = self.leases.due() => self.extend(),
                 next = self.subscription.next(), if reading => match next {
                     Some(Ok(delivery)) => self.keys.arrive(delivery),

@@ -1,9 +1,10 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use meshwire::{Delivery, Error, Event, Mesh, Request, Settlement};
+use meshwire::{Delivery, Error, ErrorKind, Event, Mesh, Request, Settlement};
 use meshwire_proto::frame::{ClientFrame, ServerFrame, SettleKind};
 use meshwire_proto::wire::session as wire;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tracing::Level;
 
@@ -43,6 +44,27 @@ async fn what_begins_while_there_is_no_gateway_ends_when_it_is_told() {
     consume_until_idle(&mesh, 1, async |_| Ok(())).await;
     mesh.serve("quote").until(soon()).run(async |_: &Request| Ok::<_, Error>(Event::default())).await.unwrap();
     assert_eq!(began.elapsed(), Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_outlives_the_patience_of_close_is_dropped_when_the_client_has_closed() {
+    let (mesh, mut gateway, _listener) = connected().await;
+    let (began, begun) = (Instant::now(), Notify::new());
+    let consume = mesh.consume("orders").group("g").run(async |_: &Delivery| {
+        begun.notify_one();
+        std::future::pending::<Result<(), Error>>().await
+    });
+    let closing = async {
+        let number = gateway.subscribe().await.subscription;
+        gateway.deliver(number, 1, [event("1", None, "x")]).await;
+        begun.notified().await;
+        let closed = mesh.drain(Duration::from_secs(3));
+        let (closed, ()) = tokio::join!(closed, async { while gateway.next().await.is_some() {} });
+        assert_eq!(closed.unwrap_err().kind(), ErrorKind::Timeout);
+    };
+    let (ended, ()) = tokio::join!(consume, closing);
+    ended.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -183,6 +183,10 @@ async fn bad_topics_and_too_large_events_are_refused_before_they_are_sent() {
     let error = mesh.publish("no topic", Event::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.message().contains("1 to 120 bytes"), "{error}");
+    for wrong in ["", "a\0b"] {
+        let error = mesh.publish(wrong, Event::default()).await.unwrap_err();
+        assert!(error.message().starts_with("topic name"), "{error}");
+    }
     let huge = Event::bytes("test", vec![0; 9 << 20]);
     let error = mesh.publish("orders", huge).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TooLarge);
