@@ -11,7 +11,7 @@ use crate::held::Held;
 use crate::local::Local;
 use crate::options::Options;
 use crate::stopper::Stop;
-use crate::work::{Given, Readable, Works, Workshop};
+use crate::work::{Given, Open, Readable, Works, Workshop};
 
 /// A [`meshwire::Consume`] that runs, and asks the host to handle its events.
 pub type Consumer = Held<Job>;
@@ -36,6 +36,7 @@ pub struct Job {
 struct Ending {
     say: Option<Local<Say>>,
     begun: bool,
+    open: Open,
 }
 
 type Say = oneshot::Sender<Option<Handled>>;
@@ -43,8 +44,11 @@ type Say = oneshot::Sender<Option<Handled>>;
 impl Ending {
     fn say(&mut self, handled: Option<Handled>) -> Result<()> {
         let Some(say) = self.say.take() else { return Ok(()) };
-        // An error means that it was lost.
-        let _ = say.into_value("consume")?.send(handled);
+        let say = say.into_value("consume")?;
+        if handled.is_none() || self.open.is_open() {
+            // An error means that it was lost.
+            let _ = say.send(handled);
+        }
         Ok(())
     }
 }
@@ -69,6 +73,12 @@ pub enum Handled {
     NackAfter(Duration),
     /// It is never to come again, for this reason: a dead letter.
     Reject(String),
+}
+
+impl Handled {
+    fn given_up() -> Self {
+        Self::Failed("its handler was given up".to_owned())
+    }
 }
 
 impl From<Handled> for Result<Settlement, String> {
@@ -104,29 +114,31 @@ impl Given for Job {
     }
 }
 
-/// The word of a handler on its delivery. Dropped before it is there, as the consumer is gone: where no handler has begun the delivery goes
-/// back unblamed.
+/// The word of a handler on its delivery, which is heard too when it was said before the consumer was gone, and that has ended all here
+/// meanwhile.
 struct Word<'a> {
     ended: oneshot::Receiver<Option<Handled>>,
-    never_begun: bool,
+    said: Option<Option<Handled>>,
     delivery: &'a meshwire::Delivery,
 }
 
 impl Word<'_> {
-    async fn heard(&mut self) -> Option<Handled> {
-        let given_up = |_| Some(Handled::Failed("its handler was given up".to_owned()));
-        let handled = (&mut self.ended).await.unwrap_or_else(given_up);
-        self.never_begun = handled.is_none();
-        handled
+    async fn heard(&mut self) {
+        self.said = Some((&mut self.ended).await.unwrap_or_else(|_| Some(Handled::given_up())));
     }
 }
 
 impl Drop for Word<'_> {
     fn drop(&mut self) {
-        if self.never_begun || matches!(self.ended.try_recv(), Ok(None)) {
-            self.delivery.never_begun();
+        if let Some(said) = self.said.take().or_else(|| self.ended.try_recv().ok()) {
+            self.delivery.if_dropped(settlement(said));
         }
     }
+}
+
+/// `None`: no handler has begun.
+fn settlement(said: Option<Handled>) -> Result<Settlement, String> {
+    said.map_or(Ok(Settlement::GiveBack), Handled::into)
 }
 
 /// What [`meshwire::Consume::run`] calls: it waits for the host's handler.
@@ -135,15 +147,16 @@ async fn handle(
     delivery: &meshwire::Delivery,
 ) -> Result<Settlement, String> {
     let (say, ended) = oneshot::channel();
-    let mut word = Word { ended, never_begun: false, delivery };
-    let bench = shop.begin(|number| Job::new(number, delivery, say, client.clone())).await;
-    let handled = shop.hear(word.heard()).await;
+    let mut word = Word { ended, said: None, delivery };
+    let ending = Ending { say: Some(Local::new(say)), begun: false, open: shop.open() };
+    let bench = shop.begin(|number| Job::new(number, delivery, ending, client.clone())).await;
+    shop.hear(word.heard()).await;
     bench.end();
-    handled.map_or(Ok(Settlement::GiveBack), Handled::into)
+    settlement(word.said.take().unwrap_or_else(|| Some(Handled::given_up())))
 }
 
 impl Job {
-    fn new(number: u64, delivery: &meshwire::Delivery, say: Say, client: Client) -> Self {
+    fn new(number: u64, delivery: &meshwire::Delivery, ending: Ending, client: Client) -> Self {
         Self {
             number,
             event: Readable::new(delivery.raw().clone(), delivery.event()),
@@ -153,7 +166,7 @@ impl Job {
             gap: delivery.gap(),
             stored: delivery.stored(),
             expires_at: delivery.expires_at(),
-            ending: Ending { say: Some(Local::new(say)), begun: false },
+            ending,
             client,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::Stream;
@@ -40,6 +40,17 @@ pub trait Given: Send + Sized + 'static {
 pub(crate) struct Workshop<T> {
     out: mpsc::Sender<Work<T>>,
     number: AtomicU64,
+    open: Open,
+}
+
+/// Whether the host still has where the work comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Open(Arc<AtomicBool>);
+
+impl Open {
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// One piece of work that a handler has; dropped before its end, the host is told.
@@ -60,6 +71,10 @@ impl<T> Workshop<T> {
             place.send(Work::Begin(make(number)));
         }
         Bench { number, lost }
+    }
+
+    pub(crate) fn open(&self) -> Open {
+        self.open.clone()
     }
 
     /// What a handler says, heard while the host holds the work. Behind that this waits for its end, which is on its way: it may say
@@ -94,6 +109,7 @@ pub(crate) struct Works<T> {
     work: mpsc::Receiver<Work<T>>,
     outcome: oneshot::Receiver<Result<()>>,
     stop: Arc<Stop>,
+    open: Open,
     over: bool,
     run: AbortHandle,
 }
@@ -108,7 +124,9 @@ impl<T: Given> Works<T> {
         let places = usize::try_from(concurrency.saturating_mul(2)).unwrap_or(usize::MAX);
         let (out, work) = mpsc::channel(places.clamp(2, MOST_PLACES));
         let (say, outcome) = oneshot::channel();
-        let run = guarded(stop.operation(), run(Workshop { out, number: AtomicU64::new(1) }));
+        let open = Open(Arc::new(AtomicBool::new(true)));
+        let shop = Workshop { out, number: AtomicU64::new(1), open: open.clone() };
+        let run = guarded(stop.operation(), run(shop));
         // An error means that the host has closed it.
         let mut run = Box::pin(async move { drop(say.send(run.await)) });
         // It says here what it says first, that it consumes or serves: what one client says arrives in its order.
@@ -121,7 +139,7 @@ impl<T: Given> Works<T> {
                 run.await;
             }
         });
-        Self { work, outcome, stop: Arc::clone(stop), over: false, run: task.abort_handle() }
+        Self { work, outcome, stop: Arc::clone(stop), open, over: false, run: task.abort_handle() }
     }
 }
 
@@ -153,7 +171,9 @@ impl<T: Given> Stream for Works<T> {
 
 impl<T> Drop for Works<T> {
     fn drop(&mut self) {
-        // Not before a poll that goes on has ended; what is said from here on is not heard there, as the channel is closed with this.
+        // What is said from here on is not heard.
+        self.open.0.store(false, Ordering::Release);
+        // Not before a poll that goes on has ended: that hears nothing either, as the channel is closed with this.
         self.run.abort();
     }
 }

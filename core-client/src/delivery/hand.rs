@@ -1,10 +1,10 @@
 //! Whose a delivery is, before it is settled: how bindings hand it to their program, and let go of it.
 
-use std::sync::atomic::Ordering;
-
 use meshwire_proto::frame::SettleKind;
 
-use super::Delivery;
+use super::{Delivery, because, in_millis};
+use crate::consume::Settlement;
+use crate::inbox::How;
 
 impl Delivery {
     /// The program is handed it now, and with it all before it; `false`: it comes again, or the client drains, and it is to be
@@ -48,10 +48,18 @@ impl Delivery {
         self.return_unbegun();
     }
 
-    /// Dropped, it goes back as [there](Self::give_back): what was to handle it has ended before it began.
+    /// What becomes of it if it is dropped: a handler has said so, and whoever heard that has ended before it was done.
     #[doc(hidden)]
-    pub fn never_begun(&self) {
-        self.unbegun.store(true, Ordering::Relaxed);
+    pub fn if_dropped(&self, settled: Result<Settlement, String>) {
+        let how = match settled {
+            Ok(Settlement::Ack) => SettleKind::Ack.into(),
+            Ok(Settlement::NackAfter(delay)) => How { delay_ms: Some(in_millis(delay)), ..SettleKind::Nack.into() },
+            Ok(Settlement::Reject(reason)) => because(SettleKind::Reject, &reason),
+            Ok(Settlement::GiveBack) => SettleKind::Release.into(),
+            Err(problem) => because(SettleKind::Nack, &problem),
+        };
+        // The first word holds.
+        let _ = self.word.set(Box::new(how));
     }
 
     /// Those before it that the program has in hand are claimed by that: what comes behind is to find nothing left of its run.

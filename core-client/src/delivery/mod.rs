@@ -3,8 +3,8 @@
 mod hand;
 
 use std::fmt::Display;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,8 +57,8 @@ pub struct Delivery {
     unclaimed: Option<Arc<Claim>>,
     /// The program has it.
     handed: bool,
-    /// It was given out to be handled, and nobody has begun.
-    unbegun: AtomicBool,
+    /// What becomes of it when it is dropped, where that was said.
+    word: OnceLock<Box<How>>,
     settled: bool,
 }
 
@@ -142,7 +142,7 @@ impl Delivery {
             place,
             unclaimed: None,
             handed: true,
-            unbegun: AtomicBool::new(false),
+            word: OnceLock::new(),
             settled: false,
         })
     }
@@ -386,7 +386,13 @@ impl Delivery {
     }
 
     fn settle(mut self, how: impl Into<How>) {
-        let how = how.into();
+        self.end(how.into());
+    }
+
+    fn end(&mut self, how: How) {
+        if how.kind == SettleKind::Release {
+            return self.return_unbegun();
+        }
         self.decided(&how);
         self.inbox.settle(self.range(how), self.event.len(), self.place.position);
     }
@@ -457,7 +463,10 @@ impl Drop for Delivery {
         if self.settled {
             return;
         }
-        if (self.unclaimed.is_some() && !self.handed) || *self.unbegun.get_mut() {
+        if let Some(how) = self.word.take() {
+            return self.end(*how);
+        }
+        if self.unclaimed.is_some() && !self.handed {
             return self.return_unbegun();
         }
         self.inbox.outbox.hooks.settle(self, SettledAs::Dropped);

@@ -17,7 +17,8 @@ fn jobs(consumer: &Consumer) -> Vec<Work<Job>> {
 }
 
 fn begun(work: Work<Job>) -> Job {
-    let Work::Begin(job) = work else { panic!("{work:?}") };
+    let Work::Begin(mut job) = work else { panic!("{work:?}") };
+    job.begin();
     job
 }
 
@@ -89,6 +90,34 @@ fn a_handler_that_is_given_up_has_failed_and_one_whose_consumer_is_gone_is_not_h
     let held = consumer(&client, &[("group", "g"), ("backoff_min", "0")]);
     // Once more if the gateway had it on its way to the one that is gone.
     assert!((3..=4).contains(&begun(jobs(&held).remove(0)).attempt()));
+}
+
+#[test]
+fn what_a_handler_said_before_its_consumer_is_gone_is_heard() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    let said = [("group", "g"), ("backoff_min", "0")];
+    for text in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        publish(&client, "orders", text).unwrap();
+        let held = consumer(&client, &said);
+        let job = begun(jobs(&held).remove(0));
+        assert_eq!(self::text(&job), text, "those before it are done");
+        job.end(Handled::Done).unwrap();
+        drop(held);
+    }
+}
+
+#[test]
+fn what_no_handler_began_with_goes_back_unblamed() {
+    let gateway = Gateway::start().unwrap();
+    let client = connected(&gateway);
+    publish(&client, "orders", "x").unwrap();
+    let said = [("group", "g"), ("backoff_min", "0"), ("max_failures", "1")];
+    let held = consumer(&client, &said);
+    let Work::Begin(job) = jobs(&held).remove(0) else { panic!("no work") };
+    drop((job, held));
+    let held = consumer(&client, &said);
+    assert_eq!(text(&begun(jobs(&held).remove(0))), "x", "it is no dead letter");
 }
 
 #[test]
