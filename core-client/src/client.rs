@@ -187,18 +187,30 @@ impl Mesh {
         Ok(self.pending(alias, sequence))
     }
 
-    /// For bindings, which have no future to wait in: publishes an event if there is room for it, else gives it back as it is sent, for
-    /// [`publish_encoded`](Self::publish_encoded). With an [offline file](crate::Offline::file) that must be waited for too.
+    /// For bindings: publishes an event when there is room for it, and does not wait for an [offline file](crate::Offline::file), so that
+    /// those behind it can share its write. See [`filed`](Self::filed).
+    #[doc(hidden)]
+    pub async fn stage(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
+        self.start(topic, event).await
+    }
+
+    /// Waits until what was staged is in the offline file, if there is one. Its receipt comes behind that, or says why it is not.
+    #[doc(hidden)]
+    pub async fn filed(&self, topic: &str, pending: PendingReceipt) -> Result<PendingReceipt> {
+        self.admitted(topic, pending).await
+    }
+
+    /// For bindings, which have no future to wait in: [stages](Self::stage) an event if there is room for it, else gives it back as it is
+    /// sent, for [`publish_encoded`](Self::publish_encoded).
     #[doc(hidden)]
     pub fn publish_now(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<Admitted<Bytes>> {
         self.admit(topic, event, Bytes::copy_from_slice)
     }
 
-    /// Publishes what had no room, when it has.
+    /// [Stages](Self::stage) what had no room, when it has.
     #[doc(hidden)]
     pub async fn publish_encoded(&self, topic: &str, encoded: &[u8], timing: Timing) -> Result<PendingReceipt> {
-        let pending = self.wait_for_room(topic, encoded, timing).await?;
-        self.admitted(topic, pending).await
+        self.wait_for_room(topic, encoded, timing).await
     }
 
     /// How long a plain publish waits for its receipt, and whether publishes go through a file.

@@ -179,9 +179,11 @@ impl Ask {
         }
         match self {
             Self::PublishStart { topic, event } => {
-                let started = mesh.publish_start(&topic, *event).await;
+                let staged = mesh.stage(&topic, *event).await;
+                // The next ones need not wait for the offline file: they share its write.
                 drop(turn);
-                started.map(|pending| Outcome::Started(Started::new(client, pending)))
+                let pending = mesh.filed(&topic, staged?).await?;
+                Ok(Outcome::Started(Started::new(client, pending)))
             }
             Self::PublishBatch { topic, events } => {
                 let batch = begin_batch(&mesh, &topic, events).await;

@@ -110,12 +110,12 @@ impl Publisher {
         room: Room,
         place: Place,
     ) -> Result<()> {
-        let (patience, has_file) = mesh.publish_waits();
+        let (patience, _) = mesh.publish_waits();
         let in_turn = self.is_idle();
         let begun = match room {
             Room::Now if !in_turn => Err(Error::of_host(ErrorKind::BufferFull, "publish", FULL)),
             Room::Now => mesh.try_publish(topic, event).map(Ok),
-            Room::Wait | Room::Soon if in_turn && (patience.is_none() || room == Room::Soon) && !has_file => {
+            Room::Wait | Room::Soon if in_turn && (patience.is_none() || room == Room::Soon) => {
                 mesh.publish_now(topic, event).map(|admitted| match admitted {
                     Admitted::Now(pending) => Ok(pending),
                     Admitted::Full(encoded, timing) => Err(What::Encoded(encoded, timing)),
@@ -227,7 +227,7 @@ async fn publish(mesh: &Mesh, late: Late) {
     let Late { topic, event, ticket, since, timed } = late;
     let admitted = guarded("publish", async {
         match event {
-            What::Whole(event) => mesh.publish_start(&topic, *event).await,
+            What::Whole(event) => mesh.stage(&topic, *event).await,
             What::Encoded(encoded, timing) => mesh.publish_encoded(&topic, &encoded, timing).await,
         }
     });
