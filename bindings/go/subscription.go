@@ -142,8 +142,8 @@ func (s *stream) leave() {
 	}
 }
 
-// All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error; after
-// other errors more may come. The program settles them. Leaving the loop closes the subscription: what the program was handed and has not
+// All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error, and comes
+// before what waits to be handed out; after other errors more may come. The program settles them. Leaving the loop closes the subscription: what the program was handed and has not
 // settled has failed, and the rest comes again at once.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
@@ -172,8 +172,8 @@ func (s *Subscription) take(ctx context.Context) (*Delivery, error) {
 	return d, err
 }
 
-// Next waits for the next delivery. CLOSED says that the subscription is over. Several goroutines may wait: they take turns, each until its
-// own context ends.
+// Next waits for the next delivery; with a context that has ended it gives none, also where one is here. CLOSED says that the subscription is
+// over. Several goroutines may wait: they take turns, each until its own context ends.
 func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 	defer runtime.KeepAlive(s)
 	d, err := s.take(ctx)
@@ -183,7 +183,7 @@ func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 	return d, err
 }
 
-// NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. What the program has in hand keeps its
+// NextBatch waits for deliveries as Next does, and gives those that are here, at least one and at most so many. What the program has in hand keeps its
 // lease as long as it settles or extends something within each ack wait: each has one of its own, of which at least seven eighths are left,
 // from when the one before it in the batch is settled. A program that does nothing for an ack wait loses all but the first, without a failure.
 // CLOSED says that the subscription is over.
@@ -227,6 +227,17 @@ func (s *stream) begin(ctx context.Context) (bool, error) {
 	}
 }
 
+// receivable is the error of a context that has ended: nothing that is here is handed out then. It is asked for each delivery, and Err of a
+// context may take a lock.
+func receivable(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return early(ctx, "receive")
+	default:
+		return nil
+	}
+}
+
 // batch waits for deliveries, and hands out those that are here; none without an error: it is over.
 func (s *stream) batch(ctx context.Context, most int) ([]*Delivery, error) {
 	if mine, err := s.begin(ctx); !mine {
@@ -234,6 +245,9 @@ func (s *stream) batch(ctx context.Context, most int) ([]*Delivery, error) {
 	}
 	defer s.turn.give()
 	for {
+		if err := receivable(ctx); err != nil {
+			return nil, err
+		}
 		if batch := s.handBatch(most); len(batch) > 0 {
 			return batch, nil
 		}
@@ -361,6 +375,9 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 	}
 	defer s.turn.give()
 	for {
+		if err := receivable(ctx); err != nil {
+			return nil, err
+		}
 		if d := s.hand(); d != nil {
 			return d, nil
 		}
@@ -374,9 +391,6 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 func (s *stream) await(ctx context.Context) (bool, error) {
 	if err := s.failed; err != nil {
 		s.failed = nil
-		return false, err
-	}
-	if err := early(ctx, "receive"); err != nil {
 		return false, err
 	}
 	if s.ended() {
