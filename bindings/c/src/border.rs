@@ -184,6 +184,18 @@ pub(crate) unsafe fn bytes<'a>(operation: &'static str, data: *const u8, len: us
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
+/// Whether the program can have an array of so many: asked before it is read, or anything is made for as many.
+pub(crate) fn array<T>(operation: &'static str, name: &str, count: usize) -> Result<()> {
+    let most = isize::MAX.unsigned_abs() / size_of::<T>();
+    if count <= most {
+        return Ok(());
+    }
+    Err(invalid(operation, format!("{name} is {count}, and no array has more than {most} of these")))
+}
+
+/// At most for so many is room made at once, whatever a program says: the rest comes as it is needed.
+pub(crate) const ROOM: usize = 4_096;
+
 /// Puts something where the program wants it.
 ///
 /// # Safety

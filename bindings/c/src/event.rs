@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meshwire_embed::{Draft, Result};
 
-use crate::border::{bytes, c_text, done, invalid, mw_error, mw_text, optional, quiet, sized, text};
+use crate::border::{array, bytes, c_text, done, invalid, mw_error, mw_text, optional, quiet, sized, text};
 use crate::values::{Value, give, look, values};
 
 /// An event that a hook may add to.
@@ -160,6 +160,7 @@ pub(crate) unsafe fn draft(data: mw_data, opts: *const mw_publish_opts) -> Resul
             draft = draft.text(name, value)?;
         }
     }
+    array::<mw_attribute>("publish", "attribute_count", opts.attribute_count)?;
     if opts.attribute_count > 0 && opts.attributes.is_null() {
         return Err(invalid("publish", format!("attributes is NULL, and has {}", opts.attribute_count)));
     }

@@ -4,7 +4,9 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Ask, Outcome, Replies, Reply, Result};
 
-use crate::border::{check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run, text};
+use crate::border::{
+    array, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run, text,
+};
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
 use crate::event::{draft, mw_data, mw_publish_opts};
@@ -212,6 +214,7 @@ pub unsafe extern "C" fn mw_reply_batch_take(
     done("request_stream", err, || {
         place("request_stream", "n", n)?;
         place("request_stream", "replies", replies)?;
+        array::<*mut mw_reply>("request_stream", "most", most)?;
         let mut all: Vec<Reply> = take!(batch, "request_stream", "mw_reply_batch", Value::ReplyBatch(all) => all);
         all.truncate(most);
         // SAFETY: the program has places for `most`.

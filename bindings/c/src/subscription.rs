@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Ask, Outcome, Result, Subscription};
 
-use crate::border::{done, invalid, millis, mw_error, optional, place, put, quiet, run, text};
+use crate::border::{array, done, invalid, millis, mw_error, optional, place, put, quiet, run, text};
 use crate::client::{held, mw_client};
 use crate::delivery::{hand, mw_delivery};
 use crate::queue::{begin, mw_operation, mw_queue};
@@ -140,6 +140,7 @@ pub unsafe extern "C" fn mw_batch_take(
     done("receive", err, || {
         place("receive", "n", n)?;
         place("receive", "deliveries", deliveries)?;
+        array::<*mut mw_delivery>("receive", "most", most)?;
         let all = take!(batch, "receive", "mw_batch", Value::Batch(all) => all).hand_together(most)?;
         // SAFETY: the program has places for `most`.
         let count = unsafe { hand(all, deliveries) }?;

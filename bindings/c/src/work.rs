@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use meshwire_embed::{Consumer, Handled, Job, Outcome, Responder, Result, Stopper};
 
 use crate::border::{
-    check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, reason, run, text,
+    array, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, reason, run, text,
 };
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
@@ -244,6 +244,7 @@ pub unsafe extern "C" fn mw_works_take(
     done("consume", err, || {
         place("consume", "n", n)?;
         place("consume", "works", works)?;
+        array::<mw_work>("consume", "most", most)?;
         let mut all: Vec<Piece> = take!(batch, "consume", "mw_works", Value::Works(all) => all);
         all.truncate(most);
         // SAFETY: the program has places for `most`.
