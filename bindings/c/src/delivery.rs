@@ -7,7 +7,7 @@ use meshwire_embed::{Client, Delivery, InHand, Operation, Parted, Queue, Receive
 use crate::border::{ROOM, array, c_text, check_size, done, invalid, millis, mw_error, mw_text, place, put, quiet};
 use crate::event::mw_data;
 use crate::hooks::{self, mw_settle_kind};
-use crate::message::{Message, attribute, mw_message, nth};
+use crate::message::{Message, NEW_MESSAGE, attribute, mw_message, nth};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::values::{Value, deliveries, give};
 
@@ -101,7 +101,7 @@ pub unsafe extern "C" fn mw_read(
         }
         // SAFETY: its first field is its size.
         let size = unsafe { messages.cast::<usize>().read() };
-        check_size::<mw_message>("read", size)?;
+        check_size::<mw_message>("read", size, NEW_MESSAGE)?;
         for at in 0..count {
             // SAFETY: the program says that there are so many.
             let delivery = unsafe { batch.add(at).read() };

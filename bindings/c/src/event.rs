@@ -142,7 +142,7 @@ pub(crate) unsafe fn draft(data: mw_data, opts: *const mw_publish_opts) -> Resul
         return crate::packed::Unpack::new(unsafe { bytes("publish", data.ptr, data.len) }?).event()?;
     }
     // SAFETY: as this function's.
-    let opts = unsafe { sized("publish", opts, NOTHING) }?;
+    let opts = unsafe { sized("publish", opts, NOTHING, "MW_PUBLISH_OPTS_INIT") }?;
     let mut draft = Draft::new();
     let named = [
         ("id", opts.id),

@@ -11,6 +11,9 @@ use crate::event::{mw_data, mw_data_kind};
 /// Of a time: there is none.
 pub(crate) const MW_NO_TIME: i64 = i64::MIN;
 
+/// What a program makes an empty one of these with.
+pub(crate) const NEW_MESSAGE: &str = "mw_message_new()";
+
 /// An event that was received, and how it came. Texts and data are slices of what was received: they live until it is settled or freed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]

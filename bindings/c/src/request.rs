@@ -10,7 +10,7 @@ use crate::border::{
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
 use crate::event::{draft, mw_data, mw_publish_opts};
-use crate::message::{Message, attribute, mw_message, nth};
+use crate::message::{Message, NEW_MESSAGE, attribute, mw_message, nth};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::subscription::MW_ENDED;
 use crate::values::{Value, give, look, take, values};
@@ -257,7 +257,7 @@ pub unsafe extern "C" fn mw_reply_read(
         place("read", "message", message)?;
         // SAFETY: its first field is its size.
         let size = unsafe { message.cast::<usize>().read() };
-        check_size::<mw_message>("read", size)?;
+        check_size::<mw_message>("read", size, NEW_MESSAGE)?;
         let read = look_at(reply, |reply| Ok(mw_message::of(Message::Reply(reply))))?;
         // SAFETY: the program's place, of this size.
         unsafe { read.put(message, size) };

@@ -11,7 +11,7 @@ use crate::border::{
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
 use crate::hooks::{self, mw_settle_kind};
-use crate::message::{Message, attribute, mw_message, nth};
+use crate::message::{Message, NEW_MESSAGE, attribute, mw_message, nth};
 use crate::pieces::{Piece, hand, mw_work, pieces_of};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::subscription::MW_ENDED;
@@ -297,7 +297,7 @@ unsafe fn read(
     place("read", "message", message)?;
     // SAFETY: its first field is its size.
     let size = unsafe { message.cast::<usize>().read() };
-    check_size::<mw_message>("read", size)?;
+    check_size::<mw_message>("read", size, NEW_MESSAGE)?;
     let read = values().with(pointer.addr(), "read", |value| match of(value) {
         Some(message) => Ok(mw_message::of(message)),
         None => Err(invalid("read", "a pointer to something else was passed")),
