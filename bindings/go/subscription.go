@@ -98,7 +98,8 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 // Topic is what was subscribed to.
 func (s *Subscription) Topic() string { return s.topic }
 
-// Close ends the subscription. What is unsettled comes again at once, and has not failed. Again is nothing.
+// Close ends the subscription. What is unsettled comes again at once, and has not failed; what is said of it later is not heard. Again is
+// nothing.
 func (s *Subscription) Close() error {
 	s.end(native.Unsubscribe)
 	runtime.KeepAlive(s)

@@ -158,8 +158,8 @@ pub extern "C" fn mw_batch_free(batch: *mut mw_batch) {
     });
 }
 
-/// Ends a subscription and frees it: what the program was not handed comes again at once, and whoever waits in it is told the end. What it
-/// was handed can still be settled. NULL is fine.
+/// Ends a subscription and frees it: what is unsettled comes again at once and has not failed, what the program was handed too, and whoever
+/// waits in it is told the end. Settle before it what is done: what is said of a delivery behind it frees that, and is not heard. NULL is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_unsubscribe(sub: *mut mw_subscription) {
     quiet((), || take!(sub, "unsubscribe", "mw_subscription", Value::Subscription(sub) => sub).close());

@@ -1180,8 +1180,8 @@ int mw_batch_take(struct mw_batch *batch,
 // Frees a batch. NULL is fine.
 void mw_batch_free(struct mw_batch *batch);
 
-// Ends a subscription and frees it: what the program was not handed comes again at once, and whoever waits in it is told the end. What it
-// was handed can still be settled. NULL is fine.
+// Ends a subscription and frees it: what is unsettled comes again at once and has not failed, what the program was handed too, and whoever
+// waits in it is told the end. Settle before it what is done: what is said of a delivery behind it frees that, and is not heard. NULL is fine.
 void mw_unsubscribe(struct mw_subscription *sub);
 
 // The same, for a program that leaves its loop, on purpose or by an error: what it was handed and has not settled has failed.
