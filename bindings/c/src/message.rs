@@ -42,7 +42,9 @@ pub struct mw_message {
     pub topic: mw_string,
     /// Where it is in its topic; 0 of requests and replies.
     pub position: u64,
-    /// How often it was delivered to the group and failed there, this time included; 0 of requests and replies.
+    /// How often clients of the group have got it, this time included: 1 the first time; 0 of requests and replies. What went back before a
+    /// program was handed it counts too, so that it may be more than the failures and one. Of deliveries before the gateway's last start
+    /// only those count that failed.
     pub attempt: u32,
     /// Of a request: many replies are wanted.
     pub wants_stream: bool,

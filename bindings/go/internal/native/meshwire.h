@@ -379,7 +379,9 @@ typedef struct mw_message {
   struct mw_string topic;
   // Where it is in its topic; 0 of requests and replies.
   uint64_t position;
-  // How often it was delivered to the group and failed there, this time included; 0 of requests and replies.
+  // How often clients of the group have got it, this time included: 1 the first time; 0 of requests and replies. What went back before a
+  // program was handed it counts too, so that it may be more than the failures and one. Of deliveries before the gateway's last start
+  // only those count that failed.
   uint32_t attempt;
   // Of a request: many replies are wanted.
   bool wants_stream;
