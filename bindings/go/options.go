@@ -252,7 +252,8 @@ func (b backoff) consume(s *said) { b.subscribe(s) }
 // HoldAfterDeadLetter has the events of a key wait while there is a dead letter of it.
 func HoldAfterDeadLetter() SubscribeOption { return subscriptionPair{"hold_after_dead_letter", "true"} }
 
-// StrictOrder has the group get one event at a time.
+// StrictOrder has the group get one event of a key at a time: the next one comes when that is settled. Else several may be on their way to
+// the member that has the key.
 func StrictOrder() SubscribeOption { return subscriptionPair{"strict_order", "true"} }
 
 // MaxInFlight bounds the unsettled events of the whole group.
