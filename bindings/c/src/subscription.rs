@@ -35,8 +35,8 @@ unsafe fn ask(topic: *const c_char, options: *const c_char) -> Result<Ask> {
     Ok(Ask::Subscribe { topic: topic.to_owned(), options: options.unwrap_or_default().parse()? })
 }
 
-/// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", may be NULL. Without a group one gets all that is published
-/// from now on.
+/// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", or an option a line, may be NULL. Without a group one gets all
+/// that is published from now on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_subscribe(
     mesh: *mut mw_client,

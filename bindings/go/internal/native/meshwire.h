@@ -9,7 +9,9 @@
  * - Any thread may call any function. No thread of the library calls the program.
  * - Functions of the program that the library calls (handlers, hooks, callbacks of mw_dispatch and mw_logs_dispatch, and their `drop`) return to
  *   it: no C++ exception and no longjmp may leave them. An exception that does ends the process. In C++ make them noexcept, and catch inside.
- * - Durations in options are as "500ms", "30s", "10m"; docs/options.md has all options.
+ * - Options are one text of name=value, with ; between them: "group=billing; ack_wait=1m". A text with a new line anywhere in it has one of them a
+ *   line, and a ; is then a part of its value: begin a text with a new line where a value, as a token, may have a ; in it. Blanks around names
+ *   and values, and empty lines, mean nothing. Durations are as "500ms", "30s", "10m"; docs/options.md has all options.
  */
 
 
@@ -1134,8 +1136,8 @@ bool mw_reply_attribute_at(const struct mw_reply *reply, size_t index, struct mw
 // Frees a reply. NULL is fine.
 void mw_reply_free(struct mw_reply *reply);
 
-// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", may be NULL. Without a group one gets all that is published
-// from now on.
+// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", or an option a line, may be NULL. Without a group one gets all
+// that is published from now on.
 int mw_subscribe(struct mw_client *mesh,
                  const char *topic,
                  const char *options,
@@ -1363,7 +1365,7 @@ static inline mw_data mw_no_data(void) {
 }
 
 /** Connects to a gateway, and waits for it. `url` may be NULL: then $MESHWIRE_URL, or mesh://127.0.0.1:7400. `options` as
- *  "name=clock; connect_timeout=2s", may be NULL. */
+ *  "name=clock; connect_timeout=2s", or an option a line where a value has a ; in it, may be NULL. */
 static inline int mw_connect(mw_client **mesh, const char *url, const char *options, mw_error **err) {
   return mw_connect_version(MW_ABI_VERSION, mesh, url, options, err);
 }
