@@ -240,6 +240,7 @@ func TestWhatIsBufferedIsNotHandedOutWhenTheContextHasEndedAndComesAgainUnblamed
 	publish(t, mesh, to, 20)
 	patient := patience(t)
 	ctx, cancel := context.WithCancel(patient)
+	defer cancel()
 	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(patient, to, meshwire.Group("g")))
 	handed, last := 0, error(nil)
 	for d, err := range sub.All(ctx) {
