@@ -111,7 +111,8 @@ pub unsafe extern "C" fn mw_publish(
 }
 
 /// Begins to publish an event, and never waits: its completion is MW_RECEIPT. MW_BUFFER_FULL: there is no room in the window of unanswered
-/// publishes, or in the queue; take completions and try again. Those of one thread are published in order.
+/// publishes, or in the queue; take completions and try again. MW_UNSUPPORTED with an offline file, for which mw_publish_admit_start and
+/// mw_publish_later are. Those of one thread are published in order.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_publish_start(
     mesh: *mut mw_client,

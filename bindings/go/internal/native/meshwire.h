@@ -838,7 +838,8 @@ int mw_serve(struct mw_client *mesh,
              struct mw_error **err);
 
 // Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
-// handlers that run have ended, and those that are called later return at once.
+// handlers that run have ended, and those that are called later return at once. Not from a signal handler, as nothing here: it takes locks.
+// Have a thread wait for the signal with sigwait, and call this.
 int mw_stop(struct mw_client *mesh,
             struct mw_error **err);
 
@@ -927,7 +928,8 @@ int mw_publish(struct mw_client *mesh,
                struct mw_error **err);
 
 // Begins to publish an event, and never waits: its completion is MW_RECEIPT. MW_BUFFER_FULL: there is no room in the window of unanswered
-// publishes, or in the queue; take completions and try again. Those of one thread are published in order.
+// publishes, or in the queue; take completions and try again. MW_UNSUPPORTED with an offline file, for which mw_publish_admit_start and
+// mw_publish_later are. Those of one thread are published in order.
 int mw_publish_start(struct mw_client *mesh,
                      const char *topic,
                      struct mw_data data,
