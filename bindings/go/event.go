@@ -46,7 +46,7 @@ type Event struct {
 	Data                    Data
 	// Extensions are attributes beside these: string, bool, int, int32, int64, []byte or time.Time.
 	Extensions map[string]any
-	// DeliverAt, DeliverAfter and ExpiresIn say when it is delivered. Not for requests and replies.
+	// DeliverAt, DeliverAfter and ExpiresIn say when it is delivered, as the options of these names do; zero: at once, and for ever.
 	DeliverAt    time.Time
 	DeliverAfter time.Duration
 	ExpiresIn    time.Duration
@@ -166,15 +166,17 @@ func Extension(name string, value any) EventOption {
 	return eventOption(func(e *Event) { e.extend(name, value) })
 }
 
-// DeliverAt has it delivered at a time. Not for requests and replies.
+// DeliverAt has it delivered at a time; the zero time: at once. Not for requests and replies.
 func DeliverAt(at time.Time) EventOption { return eventOption(func(e *Event) { e.DeliverAt = at }) }
 
-// DeliverAfter has it delivered when so long has passed. Not for requests and replies.
+// DeliverAfter has it delivered when so long has passed, in whole milliseconds, rounded up; 0: at once. A negative one is INVALID. Not for
+// requests and replies.
 func DeliverAfter(delay time.Duration) EventOption {
 	return eventOption(func(e *Event) { e.DeliverAfter = delay })
 }
 
-// ExpiresIn has it delivered no more when so long has passed. Not for requests and replies.
+// ExpiresIn has it delivered no more when so long has passed, in whole milliseconds, rounded up; 0: it never expires. A negative one is
+// INVALID. Not for requests and replies.
 func ExpiresIn(in time.Duration) EventOption {
 	return eventOption(func(e *Event) { e.ExpiresIn = in })
 }
@@ -361,10 +363,15 @@ func (e *Event) appendTo(to []byte) ([]byte, error) {
 	return to, nil
 }
 
-// millis rounds up, so that a wait is never shorter than what was said.
+// millis rounds away from zero, which mostly has a meaning of its own: a wait is never shorter than what was said, and what is negative
+// stays so.
 func millis(d time.Duration) int64 {
-	if d > 0 && d%time.Millisecond != 0 {
-		return int64(d/time.Millisecond) + 1
+	whole := int64(d / time.Millisecond)
+	switch rest := d % time.Millisecond; {
+	case rest > 0:
+		return whole + 1
+	case rest < 0:
+		return whole - 1
 	}
-	return int64(d / time.Millisecond)
+	return whole
 }

@@ -28,7 +28,9 @@ type Message struct {
 	Topic string
 	// Position is where it is in its topic; 0 of requests and replies.
 	Position uint64
-	// Attempt is how often it was delivered to the group and failed there, this time included; 0 of requests and replies.
+	// Attempt is how often clients of the group have got it, this time included: 1 the first time; 0 of requests and replies. What went
+	// back before a program was handed it counts too, so that it may be more than the failures and one. Of deliveries before the gateway's
+	// last start only those count that failed.
 	Attempt int
 	// Gap is how many events retention removed just before this one.
 	Gap uint64

@@ -105,7 +105,7 @@ func ConnectTimeout(d time.Duration) ConnectOption {
 	return connectPair{"connect_timeout", duration(d)}
 }
 
-// ConnectWait has Connect try again for so long where every address refuses, as when containers start together.
+// ConnectWait has Connect try again for so long where every address refuses, as when containers start together. Default 0: not at all.
 func ConnectWait(d time.Duration) ConnectOption { return connectPair{"connect_wait", duration(d)} }
 
 // PublishWindow bounds what is published and unanswered. Default 16,384 events and 64 MiB.
@@ -116,7 +116,7 @@ func PublishWindow(events int, size int64) ConnectOption {
 	})
 }
 
-// PublishTimeout is how long Publish waits for its receipt. Default: as long as it takes.
+// PublishTimeout is how long Publish waits for its receipt. Default 0: as long as it takes.
 func PublishTimeout(d time.Duration) ConnectOption {
 	return connectPair{"publish_timeout", duration(d)}
 }
@@ -235,7 +235,7 @@ func AckWait(d time.Duration) SubscribeOption { return subscriptionPair{"ack_wai
 // MaxFailures is after how many failures an event is a dead letter; 0: never. Default 5.
 func MaxFailures(n int) SubscribeOption { return subscriptionPair{"max_failures", count(n)} }
 
-// MaxAge has an event that has failed and was stored longer ago be a dead letter.
+// MaxAge has an event that has failed and was stored longer ago be a dead letter. Default 0: never.
 func MaxAge(d time.Duration) SubscribeOption { return subscriptionPair{"max_age", duration(d)} }
 
 // Backoff is the delay after a first nack, and the longest after others. Default 1 s and 60 s.
@@ -252,7 +252,8 @@ func (b backoff) consume(s *said) { b.subscribe(s) }
 // HoldAfterDeadLetter has the events of a key wait while there is a dead letter of it.
 func HoldAfterDeadLetter() SubscribeOption { return subscriptionPair{"hold_after_dead_letter", "true"} }
 
-// StrictOrder has the group get one event at a time.
+// StrictOrder has the group get one event of a key at a time: the next one comes when that is settled. Else several may be on their way to
+// the member that has the key.
 func StrictOrder() SubscribeOption { return subscriptionPair{"strict_order", "true"} }
 
 // MaxInFlight bounds the unsettled events of the whole group.

@@ -98,7 +98,8 @@ func (c *Client) Subscribe(ctx context.Context, topic string, options ...Subscri
 // Topic is what was subscribed to.
 func (s *Subscription) Topic() string { return s.topic }
 
-// Close ends the subscription. What is unsettled comes again at once, and has not failed. Again is nothing.
+// Close ends the subscription. What is unsettled comes again at once, and has not failed; what is said of it later is not heard. Again is
+// nothing.
 func (s *Subscription) Close() error {
 	s.end(native.Unsubscribe)
 	runtime.KeepAlive(s)
@@ -142,8 +143,8 @@ func (s *stream) leave() {
 	}
 }
 
-// All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error; after
-// other errors more may come. The program settles them. Leaving the loop closes the subscription: what the program was handed and has not
+// All are the deliveries as they come, until the subscription or the client is closed, or the context ends, which is the last error, and comes
+// before what waits to be handed out; after other errors more may come. The program settles them. Leaving the loop closes the subscription: what the program was handed and has not
 // settled has failed, and the rest comes again at once.
 func (s *Subscription) All(ctx context.Context) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
@@ -172,8 +173,8 @@ func (s *Subscription) take(ctx context.Context) (*Delivery, error) {
 	return d, err
 }
 
-// Next waits for the next delivery. CLOSED says that the subscription is over. Several goroutines may wait: they take turns, each until its
-// own context ends.
+// Next waits for the next delivery; with a context that has ended it gives none, also where one is here. CLOSED says that the subscription is
+// over. Several goroutines may wait: they take turns, each until its own context ends.
 func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 	defer runtime.KeepAlive(s)
 	d, err := s.take(ctx)
@@ -181,25 +182,6 @@ func (s *Subscription) Next(ctx context.Context) (*Delivery, error) {
 		err = over()
 	}
 	return d, err
-}
-
-// NextBatch waits for deliveries, and gives those that are here, at least one and at most so many. What the program has in hand keeps its
-// lease as long as it settles or extends something within each ack wait: each has one of its own, of which at least seven eighths are left,
-// from when the one before it in the batch is settled. A program that does nothing for an ack wait loses all but the first, without a failure.
-// CLOSED says that the subscription is over.
-func (s *Subscription) NextBatch(ctx context.Context, most int) ([]*Delivery, error) {
-	defer runtime.KeepAlive(s)
-	if most < 1 {
-		return nil, invalid("receive", "at least one delivery is to be asked for", nil)
-	}
-	batch, err := s.batch(ctx, most)
-	if err == nil && len(batch) == 0 {
-		err = over()
-	}
-	for _, d := range batch {
-		s.core.delivered(d)
-	}
-	return batch, err
 }
 
 func over() error {
@@ -227,54 +209,15 @@ func (s *stream) begin(ctx context.Context) (bool, error) {
 	}
 }
 
-// batch waits for deliveries, and hands out those that are here; none without an error: it is over.
-func (s *stream) batch(ctx context.Context, most int) ([]*Delivery, error) {
-	if mine, err := s.begin(ctx); !mine {
-		return nil, err
+// receivable is the error of a context that has ended: nothing that is here is handed out then. It is asked for each delivery, and Err of a
+// context may take a lock.
+func receivable(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return early(ctx, "receive")
+	default:
+		return nil
 	}
-	defer s.turn.give()
-	for {
-		if batch := s.handBatch(most); len(batch) > 0 {
-			return batch, nil
-		}
-		if open, err := s.await(ctx); !open || err != nil {
-			return nil, err
-		}
-	}
-}
-
-// handBatch hands out those that are here. The turn is held.
-func (s *stream) handBatch(most int) []*Delivery {
-	batch := make([]*Delivery, 0, min(most, len(s.here)-s.next))
-	for s.next < len(s.here) && len(batch) < most {
-		for ; s.next < len(s.here) && len(batch) < most; s.next++ {
-			batch = append(batch, &s.here[s.next])
-		}
-		if len(batch) < most {
-			// An error waits for who asks next.
-			if s.failed = s.more(min(most-len(batch), mostAtOnce)); s.ended() {
-				s.failed = nil
-			}
-		}
-	}
-	return together(batch)
-}
-
-// together tells the library of deliveries that the program gets in a batch, and leaves out those that come again.
-func together(batch []*Delivery) []*Delivery {
-	handles := make([]native.Handle, len(batch))
-	for at, d := range batch {
-		handles[at] = d.held().Load()
-	}
-	claimed := batch[:0]
-	for at, is := range native.ClaimBatch(handles) {
-		if is {
-			claimed = append(claimed, batch[at])
-		} else {
-			native.GiveBack([]native.Handle{batch[at].held().Swap(0)})
-		}
-	}
-	return claimed
 }
 
 // hand hands out the next one that is here; nil: none is. The turn is held.
@@ -361,6 +304,9 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 	}
 	defer s.turn.give()
 	for {
+		if err := receivable(ctx); err != nil {
+			return nil, err
+		}
 		if d := s.hand(); d != nil {
 			return d, nil
 		}
@@ -374,9 +320,6 @@ func (s *stream) take(ctx context.Context) (*Delivery, error) {
 func (s *stream) await(ctx context.Context) (bool, error) {
 	if err := s.failed; err != nil {
 		s.failed = nil
-		return false, err
-	}
-	if err := early(ctx, "receive"); err != nil {
 		return false, err
 	}
 	if s.ended() {

@@ -9,7 +9,9 @@
  * - Any thread may call any function. No thread of the library calls the program.
  * - Functions of the program that the library calls (handlers, hooks, callbacks of mw_dispatch and mw_logs_dispatch, and their `drop`) return to
  *   it: no C++ exception and no longjmp may leave them. An exception that does ends the process. In C++ make them noexcept, and catch inside.
- * - Durations in options are as "500ms", "30s", "10m"; docs/options.md has all options.
+ * - Options are one text of name=value, with ; between them: "group=billing; ack_wait=1m". A text with a new line anywhere in it has one of them a
+ *   line, and a ; is then a part of its value: begin a text with a new line where a value, as a token, may have a ; in it. Blanks around names
+ *   and values, and empty lines, mean nothing. Durations are as "500ms", "30s", "10m"; docs/options.md has all options.
  */
 
 
@@ -379,7 +381,9 @@ typedef struct mw_message {
   struct mw_string topic;
   // Where it is in its topic; 0 of requests and replies.
   uint64_t position;
-  // How often it was delivered to the group and failed there, this time included; 0 of requests and replies.
+  // How often clients of the group have got it, this time included: 1 the first time; 0 of requests and replies. What went back before a
+  // program was handed it counts too, so that it may be more than the failures and one. Of deliveries before the gateway's last start
+  // only those count that failed.
   uint32_t attempt;
   // Of a request: many replies are wanted.
   bool wants_stream;
@@ -834,7 +838,8 @@ int mw_serve(struct mw_client *mesh,
              struct mw_error **err);
 
 // Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
-// handlers that run have ended, and those that are called later return at once.
+// handlers that run have ended, and those that are called later return at once. Not from a signal handler, as nothing here: it takes locks.
+// Have a thread wait for the signal with sigwait, and call this.
 int mw_stop(struct mw_client *mesh,
             struct mw_error **err);
 
@@ -923,7 +928,8 @@ int mw_publish(struct mw_client *mesh,
                struct mw_error **err);
 
 // Begins to publish an event, and never waits: its completion is MW_RECEIPT. MW_BUFFER_FULL: there is no room in the window of unanswered
-// publishes, or in the queue; take completions and try again. Those of one thread are published in order.
+// publishes, or in the queue; take completions and try again. MW_UNSUPPORTED with an offline file, for which mw_publish_admit_start and
+// mw_publish_later are. Those of one thread are published in order.
 int mw_publish_start(struct mw_client *mesh,
                      const char *topic,
                      struct mw_data data,
@@ -1132,8 +1138,8 @@ bool mw_reply_attribute_at(const struct mw_reply *reply, size_t index, struct mw
 // Frees a reply. NULL is fine.
 void mw_reply_free(struct mw_reply *reply);
 
-// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", may be NULL. Without a group one gets all that is published
-// from now on.
+// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", or an option a line, may be NULL. Without a group one gets all
+// that is published from now on.
 int mw_subscribe(struct mw_client *mesh,
                  const char *topic,
                  const char *options,
@@ -1180,8 +1186,8 @@ int mw_batch_take(struct mw_batch *batch,
 // Frees a batch. NULL is fine.
 void mw_batch_free(struct mw_batch *batch);
 
-// Ends a subscription and frees it: what the program was not handed comes again at once, and whoever waits in it is told the end. What it
-// was handed can still be settled. NULL is fine.
+// Ends a subscription and frees it: what is unsettled comes again at once and has not failed, what the program was handed too, and whoever
+// waits in it is told the end. Settle before it what is done: what is said of a delivery behind it frees that, and is not heard. NULL is fine.
 void mw_unsubscribe(struct mw_subscription *sub);
 
 // The same, for a program that leaves its loop, on purpose or by an error: what it was handed and has not settled has failed.
@@ -1361,7 +1367,7 @@ static inline mw_data mw_no_data(void) {
 }
 
 /** Connects to a gateway, and waits for it. `url` may be NULL: then $MESHWIRE_URL, or mesh://127.0.0.1:7400. `options` as
- *  "name=clock; connect_timeout=2s", may be NULL. */
+ *  "name=clock; connect_timeout=2s", or an option a line where a value has a ; in it, may be NULL. */
 static inline int mw_connect(mw_client **mesh, const char *url, const char *options, mw_error **err) {
   return mw_connect_version(MW_ABI_VERSION, mesh, url, options, err);
 }

@@ -184,6 +184,18 @@ pub(crate) unsafe fn bytes<'a>(operation: &'static str, data: *const u8, len: us
     Ok(unsafe { std::slice::from_raw_parts(data, len) })
 }
 
+/// Whether the program can have an array of so many: asked before it is read, or anything is made for as many.
+pub(crate) fn array<T>(operation: &'static str, name: &str, count: usize) -> Result<()> {
+    let most = isize::MAX.unsigned_abs() / size_of::<T>();
+    if count <= most {
+        return Ok(());
+    }
+    Err(invalid(operation, format!("{name} is {count}, and no array has more than {most} of these")))
+}
+
+/// At most for so many is room made at once, whatever a program says: the rest comes as it is needed.
+pub(crate) const ROOM: usize = 4_096;
+
 /// Puts something where the program wants it.
 ///
 /// # Safety
@@ -202,30 +214,30 @@ pub(crate) fn place<T>(operation: &'static str, name: &str, place: *mut T) -> Re
     if place.is_null() { Err(invalid(operation, format!("{name} is NULL"))) } else { Ok(()) }
 }
 
-/// Reads a struct of the program's that may be of an older header: what it does not have is as `absent`.
+/// Reads a struct of the program's that may be of an older header, and that is to begin with something: what it does not have is as `absent`.
 ///
 /// # Safety
 /// `said` is NULL, or begins with its own size, and has so many bytes.
-pub(crate) unsafe fn sized<T: Copy>(operation: &'static str, said: *const T, absent: T) -> Result<T> {
+pub(crate) unsafe fn sized<T: Copy>(operation: &'static str, said: *const T, absent: T, begin: &str) -> Result<T> {
     if said.is_null() {
         return Ok(absent);
     }
     // SAFETY: its first field is its size.
     let size = unsafe { said.cast::<usize>().read() };
-    check_size::<T>(operation, size)?;
+    check_size::<T>(operation, size, begin)?;
     let mut whole = absent;
     // SAFETY: both have so many bytes, and any bytes of the program's are values of its fields.
     unsafe { std::ptr::copy_nonoverlapping(said.cast::<u8>(), (&raw mut whole).cast::<u8>(), size) };
     Ok(whole)
 }
 
-/// Whether a struct of the program's has a size that there was in some header.
-pub(crate) fn check_size<T>(operation: &'static str, size: usize) -> Result<()> {
+/// Whether a struct of the program's has a size that there was in some header; else it is told what to begin with.
+pub(crate) fn check_size<T>(operation: &'static str, size: usize, begin: &str) -> Result<()> {
     if (size_of::<usize>() * 2..=size_of::<T>()).contains(&size) && size.is_multiple_of(align_of::<T>()) {
         return Ok(());
     }
     let most = size_of::<T>();
-    let text = format!("a struct says that it has {size} bytes, at most {most} are known: begin with its _INIT macro");
+    let text = format!("a struct says that it has {size} bytes, at most {most} are known: begin with {begin}");
     Err(invalid(operation, text))
 }
 

@@ -4,10 +4,10 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Client, Delivery, InHand, Operation, Parted, Queue, Received, Result, Settle, Together};
 
-use crate::border::{c_text, check_size, done, invalid, millis, mw_error, mw_text, place, put, quiet};
+use crate::border::{ROOM, array, c_text, check_size, done, invalid, millis, mw_error, mw_text, place, put, quiet};
 use crate::event::mw_data;
 use crate::hooks::{self, mw_settle_kind};
-use crate::message::{Message, attribute, mw_message, nth};
+use crate::message::{Message, NEW_MESSAGE, attribute, mw_message, nth};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::values::{Value, deliveries, give};
 
@@ -95,12 +95,13 @@ pub unsafe extern "C" fn mw_read(
         if count == 0 {
             return Ok(());
         }
+        array::<mw_message>("read", "count", count)?;
         if batch.is_null() || messages.is_null() {
             return Err(invalid("read", "batch or messages is NULL"));
         }
         // SAFETY: its first field is its size.
         let size = unsafe { messages.cast::<usize>().read() };
-        check_size::<mw_message>("read", size)?;
+        check_size::<mw_message>("read", size, NEW_MESSAGE)?;
         for at in 0..count {
             // SAFETY: the program says that there are so many.
             let delivery = unsafe { batch.add(at).read() };
@@ -205,6 +206,7 @@ pub unsafe extern "C" fn mw_settle_many(
     err: *mut *mut mw_error,
 ) -> c_int {
     done("settle", err, || {
+        array::<*mut mw_delivery>("settle", "count", count)?;
         if count > 0 && batch.is_null() {
             return Err(invalid("settle", "batch is NULL"));
         }
@@ -212,7 +214,7 @@ pub unsafe extern "C" fn mw_settle_many(
         let how = unsafe { how(kind, delay_ms, reason) }?;
         // SAFETY: the program says that there are so many.
         let numbers = (0..count).map(|at| unsafe { batch.add(at).read() }.addr());
-        let (mut together, mut first) = (Together::with_capacity(count), Ok(()));
+        let (mut together, mut first) = (Together::with_capacity(count.min(ROOM)), Ok(()));
         let mut watched: Vec<(Client, usize)> = Vec::new();
         deliveries().visit(numbers, "settle", |found| match found {
             Ok((batch, at)) => {
@@ -350,6 +352,7 @@ pub extern "C" fn mw_claim(delivery: *mut mw_delivery) -> bool {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_claim_batch(batch: *const *mut mw_delivery, count: usize, claimed: *mut bool) -> usize {
     quiet(0, || {
+        array::<*mut mw_delivery>("receive", "count", count)?;
         if count == 0 || batch.is_null() || claimed.is_null() {
             return Ok(0);
         }
@@ -373,6 +376,7 @@ pub unsafe extern "C" fn mw_claim_batch(batch: *const *mut mw_delivery, count: u
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_give_back(batch: *const *mut mw_delivery, count: usize, err: *mut *mut mw_error) -> c_int {
     done("settle", err, || {
+        array::<*mut mw_delivery>("settle", "count", count)?;
         if count > 0 && batch.is_null() {
             return Err(invalid("settle", "batch is NULL"));
         }

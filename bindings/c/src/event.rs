@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use meshwire_embed::{Draft, Result};
 
-use crate::border::{bytes, c_text, done, invalid, mw_error, mw_text, optional, quiet, sized, text};
+use crate::border::{array, bytes, c_text, done, invalid, mw_error, mw_text, optional, quiet, sized, text};
 use crate::values::{Value, give, look, values};
 
 /// An event that a hook may add to.
@@ -142,7 +142,7 @@ pub(crate) unsafe fn draft(data: mw_data, opts: *const mw_publish_opts) -> Resul
         return crate::packed::Unpack::new(unsafe { bytes("publish", data.ptr, data.len) }?).event()?;
     }
     // SAFETY: as this function's.
-    let opts = unsafe { sized("publish", opts, NOTHING) }?;
+    let opts = unsafe { sized("publish", opts, NOTHING, "MW_PUBLISH_OPTS_INIT") }?;
     let mut draft = Draft::new();
     let named = [
         ("id", opts.id),
@@ -160,6 +160,7 @@ pub(crate) unsafe fn draft(data: mw_data, opts: *const mw_publish_opts) -> Resul
             draft = draft.text(name, value)?;
         }
     }
+    array::<mw_attribute>("publish", "attribute_count", opts.attribute_count)?;
     if opts.attribute_count > 0 && opts.attributes.is_null() {
         return Err(invalid("publish", format!("attributes is NULL, and has {}", opts.attribute_count)));
     }

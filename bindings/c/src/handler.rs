@@ -192,7 +192,8 @@ fn end_request(pointer: *mut mw_request, said: c_int) -> Result<()> {
 }
 
 /// Stops all that the client consumes and serves, for good, from any thread, also from a handler: mw_consume and mw_serve return when the
-/// handlers that run have ended, and those that are called later return at once.
+/// handlers that run have ended, and those that are called later return at once. Not from a signal handler, as nothing here: it takes locks.
+/// Have a thread wait for the signal with sigwait, and call this.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_stop(mesh: *mut mw_client, err: *mut *mut mw_error) -> c_int {
     done("stop", err, || held("stop", mesh)?.running.lock().unwrap_or_else(PoisonError::into_inner).stop())

@@ -75,7 +75,7 @@ pub enum mw_settle_kind {
 pub unsafe extern "C" fn mw_set_hooks(mesh: *mut mw_client, hooks: *const mw_hooks, err: *mut *mut mw_error) -> c_int {
     done("connect", err, || {
         // SAFETY: the program's struct begins with its size.
-        let hooks = Arc::new(Hooks(unsafe { sized("connect", hooks, NONE) }?));
+        let hooks = Arc::new(Hooks(unsafe { sized("connect", hooks, NONE, "MW_HOOKS_INIT") }?));
         held("connect", mesh)?.client.attach(hooks)
     })
 }

@@ -11,6 +11,9 @@ use crate::event::{mw_data, mw_data_kind};
 /// Of a time: there is none.
 pub(crate) const MW_NO_TIME: i64 = i64::MIN;
 
+/// What a program makes an empty one of these with.
+pub(crate) const NEW_MESSAGE: &str = "mw_message_new()";
+
 /// An event that was received, and how it came. Texts and data are slices of what was received: they live until it is settled or freed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +42,9 @@ pub struct mw_message {
     pub topic: mw_string,
     /// Where it is in its topic; 0 of requests and replies.
     pub position: u64,
-    /// How often it was delivered to the group and failed there, this time included; 0 of requests and replies.
+    /// How often clients of the group have got it, this time included: 1 the first time; 0 of requests and replies. What went back before a
+    /// program was handed it counts too, so that it may be more than the failures and one. Of deliveries before the gateway's last start
+    /// only those count that failed.
     pub attempt: u32,
     /// Of a request: many replies are wanted.
     pub wants_stream: bool,

@@ -6,7 +6,7 @@ use std::ffi::c_int;
 
 use meshwire_embed::{AttributeValue, EventView, Result, read_event};
 
-use crate::border::{bytes, done, invalid, mw_error, put};
+use crate::border::{array, bytes, done, invalid, mw_error, put};
 use crate::completion::mw_kind;
 use crate::event::mw_attribute_kind;
 use crate::message::{Message, kind_of};
@@ -23,6 +23,7 @@ impl Pack {
     /// # Safety
     /// `buffer` has `size` bytes.
     unsafe fn new(buffer: *mut u8, size: usize) -> Result<Self> {
+        array::<u8>("read", "size", size)?;
         if size > 0 && buffer.is_null() {
             return Err(invalid("read", "buffer is NULL"));
         }
@@ -187,6 +188,7 @@ pub unsafe extern "C" fn mw_pack(
     err: *mut *mut mw_error,
 ) -> c_int {
     done("read", err, || {
+        array::<usize>("read", "count", count)?;
         if count > 0 && things.is_null() {
             return Err(invalid("read", "things is NULL"));
         }

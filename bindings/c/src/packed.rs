@@ -5,7 +5,7 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Ask, Draft, Result, Room, TimedEvent};
 
-use crate::border::{bytes, done, give_error, invalid, mw_error, number, place, text};
+use crate::border::{array, bytes, done, give_error, invalid, mw_error, number, place, text};
 use crate::client::{held, mw_client};
 use crate::hooks;
 use crate::queue::{begin, mw_operation, mw_queue, with_queue};
@@ -136,6 +136,7 @@ pub unsafe extern "C" fn mw_publish_packed(
     done("publish", err, || {
         place("publish", "n", n)?;
         place("publish", "refused", refused)?;
+        array::<mw_refusal>("publish", "count", count)?;
         let client = held("publish", mesh)?.client;
         // SAFETY: bytes of the program's.
         let mut packed = Unpack::new(unsafe { bytes("publish", packed, len) }?);

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Ask, Outcome, Receipt, Result, Room, TimedEvent};
 
-use crate::border::{done, give_error, invalid, mw_error, number, place, put, quiet, run, text};
+use crate::border::{ROOM, array, done, give_error, invalid, mw_error, number, place, put, quiet, run, text};
 use crate::client::{held, mw_client};
 use crate::event::{draft, mw_data, mw_publish_opts};
 use crate::hooks;
@@ -111,7 +111,8 @@ pub unsafe extern "C" fn mw_publish(
 }
 
 /// Begins to publish an event, and never waits: its completion is MW_RECEIPT. MW_BUFFER_FULL: there is no room in the window of unanswered
-/// publishes, or in the queue; take completions and try again. Those of one thread are published in order.
+/// publishes, or in the queue; take completions and try again. MW_UNSUPPORTED with an offline file, for which mw_publish_admit_start and
+/// mw_publish_later are. Those of one thread are published in order.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_publish_start(
     mesh: *mut mw_client,
@@ -247,15 +248,19 @@ unsafe fn batch(
     events: *const mw_event,
     count: usize,
 ) -> Result<Vec<Result<TimedEvent>>> {
+    array::<mw_event>("publish", "count", count)?;
     if count > 0 && events.is_null() {
         return Err(invalid("publish", format!("events is NULL, and has {count}")));
     }
-    // SAFETY: the program says that there are so many, and their texts are its own.
-    let read = |at| unsafe {
-        let mw_event { data, opts } = events.add(at).read();
-        event(client, topic, data, opts)
-    };
-    Ok((0..count).map(read).collect())
+    let mut all = Vec::with_capacity(count.min(ROOM));
+    for at in 0..count {
+        // SAFETY: the program says that there are so many, and their texts are its own.
+        all.push(unsafe {
+            let mw_event { data, opts } = events.add(at).read();
+            event(client, topic, data, opts)
+        });
+    }
+    Ok(all)
 }
 
 /// Publishes many events, and waits for all of them: `results` gets one for each, in order. What is wrong with one is in its result alone;
@@ -270,6 +275,7 @@ pub unsafe extern "C" fn mw_publish_batch(
     err: *mut *mut mw_error,
 ) -> c_int {
     done("publish", err, || {
+        array::<mw_result>("publish", "count", count)?;
         if count > 0 {
             place("publish", "results", results)?;
         }
@@ -325,6 +331,7 @@ pub unsafe extern "C" fn mw_receipts_take(
     err: *mut *mut mw_error,
 ) -> c_int {
     run("publish", err, || {
+        array::<mw_result>("publish", "most", most)?;
         if most > 0 {
             place("publish", "results", results)?;
         }

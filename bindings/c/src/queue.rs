@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use meshwire_embed::{Completion, Operation, Queue, Result};
 
-use crate::border::{done, invalid, millis, mw_error, place, put, quiet, run};
+use crate::border::{array, done, invalid, millis, mw_error, place, put, quiet, run};
 use crate::completion::{fill, mw_completion};
 use crate::values::{Value, give, look, take};
 
@@ -128,6 +128,7 @@ pub unsafe extern "C" fn mw_queue_take(
         place("queue", "n", n)?;
         // SAFETY: the program's place for it.
         unsafe { n.write(0) };
+        array::<mw_completion>("queue", "most", most)?;
         if completions.is_null() && most > 0 {
             return Err(invalid("queue", "completions is NULL"));
         }

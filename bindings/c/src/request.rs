@@ -4,11 +4,13 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Ask, Outcome, Replies, Reply, Result};
 
-use crate::border::{check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run, text};
+use crate::border::{
+    array, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, run, text,
+};
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
 use crate::event::{draft, mw_data, mw_publish_opts};
-use crate::message::{Message, attribute, mw_message, nth};
+use crate::message::{Message, NEW_MESSAGE, attribute, mw_message, nth};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::subscription::MW_ENDED;
 use crate::values::{Value, give, look, take, values};
@@ -212,6 +214,7 @@ pub unsafe extern "C" fn mw_reply_batch_take(
     done("request_stream", err, || {
         place("request_stream", "n", n)?;
         place("request_stream", "replies", replies)?;
+        array::<*mut mw_reply>("request_stream", "most", most)?;
         let mut all: Vec<Reply> = take!(batch, "request_stream", "mw_reply_batch", Value::ReplyBatch(all) => all);
         all.truncate(most);
         // SAFETY: the program has places for `most`.
@@ -254,7 +257,7 @@ pub unsafe extern "C" fn mw_reply_read(
         place("read", "message", message)?;
         // SAFETY: its first field is its size.
         let size = unsafe { message.cast::<usize>().read() };
-        check_size::<mw_message>("read", size)?;
+        check_size::<mw_message>("read", size, NEW_MESSAGE)?;
         let read = look_at(reply, |reply| Ok(mw_message::of(Message::Reply(reply))))?;
         // SAFETY: the program's place, of this size.
         unsafe { read.put(message, size) };

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::{Ask, Outcome, Result, Subscription};
 
-use crate::border::{done, invalid, millis, mw_error, optional, place, put, quiet, run, text};
+use crate::border::{array, done, invalid, millis, mw_error, optional, place, put, quiet, run, text};
 use crate::client::{held, mw_client};
 use crate::delivery::{hand, mw_delivery};
 use crate::queue::{begin, mw_operation, mw_queue};
@@ -35,8 +35,8 @@ unsafe fn ask(topic: *const c_char, options: *const c_char) -> Result<Ask> {
     Ok(Ask::Subscribe { topic: topic.to_owned(), options: options.unwrap_or_default().parse()? })
 }
 
-/// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", may be NULL. Without a group one gets all that is published
-/// from now on.
+/// Subscribes to a topic; `options` as "group=billing; prefetch_events=1000", or an option a line, may be NULL. Without a group one gets all
+/// that is published from now on.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn mw_subscribe(
     mesh: *mut mw_client,
@@ -140,6 +140,7 @@ pub unsafe extern "C" fn mw_batch_take(
     done("receive", err, || {
         place("receive", "n", n)?;
         place("receive", "deliveries", deliveries)?;
+        array::<*mut mw_delivery>("receive", "most", most)?;
         let all = take!(batch, "receive", "mw_batch", Value::Batch(all) => all).hand_together(most)?;
         // SAFETY: the program has places for `most`.
         let count = unsafe { hand(all, deliveries) }?;
@@ -157,8 +158,8 @@ pub extern "C" fn mw_batch_free(batch: *mut mw_batch) {
     });
 }
 
-/// Ends a subscription and frees it: what the program was not handed comes again at once, and whoever waits in it is told the end. What it
-/// was handed can still be settled. NULL is fine.
+/// Ends a subscription and frees it: what is unsettled comes again at once and has not failed, what the program was handed too, and whoever
+/// waits in it is told the end. Settle before it what is done: what is said of a delivery behind it frees that, and is not heard. NULL is fine.
 #[unsafe(no_mangle)]
 pub extern "C" fn mw_unsubscribe(sub: *mut mw_subscription) {
     quiet((), || take!(sub, "unsubscribe", "mw_subscription", Value::Subscription(sub) => sub).close());

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int};
 
 use meshwire_embed::testing::Gateway;
 
-use crate::border::{Text, c_text, done, mw_error, place, put, quiet, text};
+use crate::border::{Text, array, c_text, done, mw_error, place, put, quiet, text};
 use crate::values::{Value, give, look, take};
 
 /// A gateway that runs as long as this, and never longer than the process that made it. Ended by mw_gateway_stop or mw_gateway_kill.
@@ -30,6 +30,7 @@ pub unsafe extern "C" fn mw_gateway_start(
 ) -> c_int {
     done("start gateway", err, || {
         place("start gateway", "gateway", gateway)?;
+        array::<*const c_char>("start gateway", "count", count)?;
         let mut said = Vec::new();
         for at in 0..if arguments.is_null() { 0 } else { count } {
             // SAFETY: the program says that there are so many texts.

@@ -6,12 +6,12 @@ use std::sync::PoisonError;
 use meshwire_embed::{Consumer, Handled, Job, Outcome, Responder, Result, Stopper};
 
 use crate::border::{
-    check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, reason, run, text,
+    array, check_size, done, invalid, millis, mw_error, mw_text, optional, place, put, quiet, reason, run, text,
 };
 use crate::client::{held, mw_client};
 use crate::delivery::give_attribute;
 use crate::hooks::{self, mw_settle_kind};
-use crate::message::{Message, attribute, mw_message, nth};
+use crate::message::{Message, NEW_MESSAGE, attribute, mw_message, nth};
 use crate::pieces::{Piece, hand, mw_work, pieces_of};
 use crate::queue::{begin, mw_operation, mw_queue};
 use crate::subscription::MW_ENDED;
@@ -244,6 +244,7 @@ pub unsafe extern "C" fn mw_works_take(
     done("consume", err, || {
         place("consume", "n", n)?;
         place("consume", "works", works)?;
+        array::<mw_work>("consume", "most", most)?;
         let mut all: Vec<Piece> = take!(batch, "consume", "mw_works", Value::Works(all) => all);
         all.truncate(most);
         // SAFETY: the program has places for `most`.
@@ -296,7 +297,7 @@ unsafe fn read(
     place("read", "message", message)?;
     // SAFETY: its first field is its size.
     let size = unsafe { message.cast::<usize>().read() };
-    check_size::<mw_message>("read", size)?;
+    check_size::<mw_message>("read", size, NEW_MESSAGE)?;
     let read = values().with(pointer.addr(), "read", |value| match of(value) {
         Some(message) => Ok(mw_message::of(message)),
         None => Err(invalid("read", "a pointer to something else was passed")),

@@ -1,7 +1,9 @@
 package meshwire_test
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	meshwire "github.com/meshwire/meshwire-go"
 )
@@ -34,4 +36,23 @@ func TestWhatIsPublishedIsReceivedWithAllItsAttributes(t *testing.T) {
 	fine(t, d.AckConfirmed(ctx))
 	fine(t, sub.Close())
 	fine(t, mesh.Close())
+}
+
+func TestATimeBelowAMillisecondIsRoundedAwayFromZero(t *testing.T) {
+	ctx, mesh, to := patience(t), connect(t), topic(t)
+	for name, option := range map[string]meshwire.EventOption{
+		"ExpiresIn": meshwire.ExpiresIn(-500 * time.Microsecond), "DeliverAfter": meshwire.DeliverAfter(-time.Nanosecond),
+	} {
+		if _, err := mesh.Publish(ctx, to, "x", option); !errors.Is(err, meshwire.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := mesh.Subscribe(ctx, to, meshwire.Group("g"), meshwire.MaxAge(-time.Microsecond)); !errors.Is(err, meshwire.ErrInvalid) {
+		t.Error("MaxAge:", err)
+	}
+	must[meshwire.Receipt](t)(mesh.Publish(ctx, to, "x", meshwire.ExpiresIn(0), meshwire.DeliverAfter(time.Nanosecond)))
+	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, to, meshwire.Group("g")))
+	if d := must[*meshwire.Delivery](t)(sub.Next(ctx)); !d.Expires().IsZero() || d.Ack() != nil {
+		t.Error("0 is never:", d)
+	}
 }

@@ -235,6 +235,43 @@ func TestALoopEndsWithItsContext(t *testing.T) {
 	}
 }
 
+func TestWhatIsBufferedIsNotHandedOutWhenTheContextHasEndedAndComesAgainUnblamed(t *testing.T) {
+	mesh, to := connect(t), topic(t)
+	publish(t, mesh, to, 20)
+	patient := patience(t)
+	ctx, cancel := context.WithCancel(patient)
+	defer cancel()
+	sub := must[*meshwire.Subscription](t)(mesh.Subscribe(patient, to, meshwire.Group("g")))
+	handed, last := 0, error(nil)
+	for d, err := range sub.All(ctx) {
+		if last = err; err != nil {
+			continue
+		}
+		handed++
+		fine(t, d.Ack())
+		cancel()
+	}
+	if handed != 1 || !errors.Is(last, context.Canceled) {
+		t.Errorf("%d were handed out, and then: %v", handed, last)
+	}
+	sub = must[*meshwire.Subscription](t)(mesh.Subscribe(patient, to, meshwire.Group("g")))
+	if d := must[*meshwire.Delivery](t)(sub.Next(patient)); d.ID != "2" || d.Ack() != nil {
+		t.Error(d)
+	}
+	if d, err := sub.Next(ctx); d != nil || !errors.Is(err, context.Canceled) {
+		t.Error(d, err)
+	}
+	if batch, err := sub.NextBatch(ctx, 5); batch != nil || !errors.Is(err, meshwire.ErrCancelled) {
+		t.Error(batch, err)
+	}
+	if d := must[*meshwire.Delivery](t)(sub.Next(patient)); d.ID != "3" || d.Ack() != nil {
+		t.Error("what was not handed out is there for the next one:", d)
+	}
+	if info := must[meshwire.GroupInfo](t)(mesh.Groups(to).Get(patient, "g")); info.Failing != 0 {
+		t.Errorf("%+v", info)
+	}
+}
+
 // watched is a context that says when a call has begun to wait for its end.
 type watched struct {
 	context.Context

@@ -55,6 +55,54 @@ static void numbers_at_their_ends_are_taken_or_refused(void) {
   mw_queue_free(queue);
 }
 
+static bool refused(int code, mw_error **err, const char *name) {
+  bool is = code == MW_INVALID && mw_error_code(*err) == MW_INVALID && strstr(mw_error_text(*err), name) != NULL;
+  mw_error_free(*err);
+  *err = NULL;
+  return is;
+}
+
+static void a_number_that_no_array_has_is_refused_by_its_name(void) {
+  mw_client *mesh = connected();
+  mw_queue *queue = mw_queue_new(4);
+  mw_error *err = NULL;
+  mw_event event = {{NULL, 0, MW_NO_DATA}, NULL};
+  mw_result result;
+  mw_publish_opts o = MW_PUBLISH_OPTS_INIT;
+  mw_attribute attribute = {"a", MW_ATTRIBUTE_INTEGER, NULL, 1};
+  mw_message m = mw_message_new();
+  mw_completion told;
+  mw_refusal refusal;
+  mw_delivery *none = NULL;
+  mw_gateway *another = NULL;
+  mw_buffer heads = {NULL, 0, 0}, events = {NULL, 0, 0};
+  const char *argument = "--memory";
+  const uint8_t packed[1] = {0};
+  bool claimed;
+  size_t n, thing = 0;
+  const size_t counts[] = {SIZE_MAX, SIZE_MAX / 2, SIZE_MAX / sizeof(mw_event) + 1};
+  size_t i;
+  for (i = 0; i < 3; i++) {
+    const size_t most = counts[i];
+    CHECK(refused(mw_publish_batch(mesh, "arrays", &event, most, &result, &err), &err, "count"));
+    CHECK(refused(mw_publish_batch_start(mesh, "arrays", &event, most, queue, 1, NULL, &err), &err, "count"));
+  }
+  o.attributes = &attribute;
+  o.attribute_count = SIZE_MAX;
+  CHECK(refused(mw_publish(mesh, "arrays", mw_no_data(), &o, NULL, &err), &err, "attribute_count"));
+  CHECK(refused(mw_read(&none, SIZE_MAX, &m, &err), &err, "count"));
+  CHECK(refused(mw_settle_many(&none, SIZE_MAX, MW_ACK, -1, NULL, &err), &err, "count"));
+  CHECK(refused(mw_give_back(&none, SIZE_MAX, &err), &err, "count"));
+  CHECK(mw_claim_batch(&none, SIZE_MAX, &claimed) == 0);
+  CHECK(refused(mw_queue_take(queue, &told, SIZE_MAX, 0, &n, &err), &err, "most"));
+  CHECK(refused(mw_pack(MW_DELIVERIES, &thing, SIZE_MAX, &heads, &events, &err), &err, "count"));
+  CHECK(refused(mw_publish_packed(mesh, packed, 1, SIZE_MAX, queue, &refusal, &n, &err), &err, "count"));
+  CHECK(refused(mw_gateway_start(&another, &argument, SIZE_MAX, &err), &err, "count"));
+  FINE(mw_publish(mesh, "arrays", mw_no_data(), NULL, NULL, &err));
+  mw_queue_free(queue);
+  mw_close(mesh, -1);
+}
+
 static void texts_that_are_too_long_or_no_texts_are_refused(void) {
   mw_client *mesh = connected();
   mw_publish_opts o = MW_PUBLISH_OPTS_INIT;
@@ -82,7 +130,8 @@ static void texts_that_are_too_long_or_no_texts_are_refused(void) {
   mw_close(mesh, -1);
 }
 
-#define TESTS(test)                                \
-  test(numbers_at_their_ends_are_taken_or_refused) \
+#define TESTS(test)                                       \
+  test(numbers_at_their_ends_are_taken_or_refused)        \
+  test(a_number_that_no_array_has_is_refused_by_its_name) \
   test(texts_that_are_too_long_or_no_texts_are_refused)
 GROUP(values)

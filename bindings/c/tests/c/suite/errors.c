@@ -70,7 +70,36 @@ static void what_is_wrong_is_said_with_name_operation_retry_and_context(void) {
   mw_close(mesh, -1);
 }
 
-#define TESTS(test)                                        \
-  test(what_was_used_up_is_an_error_when_it_is_used_again) \
-  test(what_is_wrong_is_said_with_name_operation_retry_and_context)
+static void a_struct_without_its_size_is_told_what_to_begin_with(void) {
+  mw_client *mesh = connected();
+  mw_subscription *sub = NULL;
+  mw_delivery *d;
+  mw_message m;
+  mw_publish_opts o;
+  mw_hooks hooks;
+  mw_error *err = NULL;
+  memset(&m, 0, sizeof m);
+  memset(&o, 0, sizeof o);
+  memset(&hooks, 0, sizeof hooks);
+  FINE(mw_publish(mesh, "sizes", mw_text_data("x"), NULL, NULL, &err));
+  FINE(mw_subscribe(mesh, "sizes", "group=g", &sub, &err));
+  d = next(sub);
+  CHECK(mw_read(&d, 1, &m, &err) == MW_INVALID && strstr(mw_error_text(err), "begin with mw_message_new()") != NULL);
+  mw_error_free(err);
+  err = NULL;
+  CHECK(mw_publish(mesh, "sizes", mw_no_data(), &o, NULL, &err) == MW_INVALID);
+  CHECK(strstr(mw_error_text(err), "begin with MW_PUBLISH_OPTS_INIT") != NULL);
+  mw_error_free(err);
+  err = NULL;
+  CHECK(mw_set_hooks(mesh, &hooks, &err) == MW_INVALID && strstr(mw_error_text(err), "begin with MW_HOOKS_INIT") != NULL);
+  mw_error_free(err);
+  CHECK(mw_ack(d) == MW_OK);
+  mw_unsubscribe(sub);
+  mw_close(mesh, -1);
+}
+
+#define TESTS(test)                                                 \
+  test(what_was_used_up_is_an_error_when_it_is_used_again)          \
+  test(what_is_wrong_is_said_with_name_operation_retry_and_context) \
+  test(a_struct_without_its_size_is_told_what_to_begin_with)
 GROUP(errors)
