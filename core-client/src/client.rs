@@ -282,8 +282,7 @@ impl Mesh {
     /// [offline file](crate::Offline::file); else as [`publish_start`](Self::publish_start).
     pub fn try_publish(&self, topic: &str, event: impl Into<TimedEvent>) -> Result<PendingReceipt> {
         if self.0.outbox.has_file() {
-            let message =
-                "with an offline file an event is admitted when it is there, which takes time: use publish_start";
+            let message = "with an offline file an event is admitted when it is written there, which takes time: use a publish that waits for that (publish_start; in C mw_publish_admit_start or mw_publish_later)";
             return Err(Error::new(ErrorKind::Unsupported, "publish", message).with("topic", topic));
         }
         match self.admit(topic, event, |_| ())? {
