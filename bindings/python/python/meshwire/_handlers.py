@@ -22,7 +22,7 @@ Handling: TypeAlias = set[Union[asyncio.Task[Any], None]]
 
 
 class Nack(Exception):
-    """Raised by a handler: the event is to come again, after ``delay`` seconds."""
+    """Raised or returned by a handler: the event is to come again, after ``delay`` seconds."""
 
     def __init__(self, delay: float | None = None, reason: str = "") -> None:
         super().__init__(reason or "nack")
@@ -30,11 +30,18 @@ class Nack(Exception):
 
 
 class Reject(Exception):
-    """Raised by a handler: the event is never to come again, for this reason. It becomes a dead letter."""
+    """Raised or returned by a handler: the event is never to come again, for this reason. It becomes a dead letter."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def told_by(result: object) -> Exception | None:
+    """What a handler that returned has said by it: a settlement counts as it does when it is raised, its class too."""
+    if isinstance(result, type) and issubclass(result, (Nack, Reject)):
+        return result()
+    return result if isinstance(result, (Nack, Reject)) else None
 
 
 def problem_of(error: BaseException) -> str:
@@ -64,7 +71,7 @@ def _ended(job: Job, error: BaseException | None) -> SettledAs:
             job.end_nack(error.delay)
         except Exception as wrong:
             # It has failed all the same, and the others go on.
-            _log.error("a handler of %s raised a Nack that cannot be: %s", job.topic, problem_of(wrong))
+            _log.error("a handler of %s said a Nack that cannot be: %s", job.topic, problem_of(wrong))
             job.end_failed(problem_of(wrong))
         return "nack"
     if not isinstance(error, Nack):
@@ -108,8 +115,7 @@ async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> N
         if hooks.on_delivery is not None:
             hooks.delivered(job)
         result = handler(job)
-        if inspect.isawaitable(result):
-            await result
+        error = told_by(await result if inspect.isawaitable(result) else result)
     except Exception as problem:
         error = problem
     except GeneratorExit:

@@ -250,8 +250,8 @@ class Mesh:
     ) -> None:
         """Calls a function with each event of a topic, until ``until`` is done, the client is closed or this is cancelled.
 
-        It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time, whatever ``concurrency`` is. A function
-        that is not async runs in the event loop, and holds it up.
+        It returns: ack. It raises: nack. ``Nack`` and ``Reject``, raised or returned, say more. One key at a time, whatever
+        ``concurrency`` is. A function that is not async runs in the event loop, and holds it up.
         """
         is_handler("consume", handler)
         stream, _ = self._asked("consume").consume(topic, texts(options))

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
-from .._handlers import cut_off, problem_of, settled
+from .._handlers import cut_off, problem_of, settled, told_by
 from .._hooks import Hooks, not_awaited
 from .._native import Job, Request, Stream
 from ..errors import CancelledError, InvalidError
@@ -36,6 +36,7 @@ def handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
             hooks.delivered(job)
         if (result := handler(job)) is not None:
             not_awaited("a handler of meshwire.sync", result)
+            error = told_by(result)
     except Exception as problem:
         error = problem
     except BaseException as ended:

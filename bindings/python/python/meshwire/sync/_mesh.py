@@ -204,8 +204,8 @@ class Mesh:
     ) -> None:
         """Calls a function with each event of a topic, until ``until`` is set or the client is closed.
 
-        It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time. With ``concurrency`` it is called by so
-        many threads, with 1 by this one.
+        It returns: ack. It raises: nack. ``Nack`` and ``Reject``, raised or returned, say more. One key at a time. With ``concurrency`` it is
+        called by so many threads, with 1 by this one.
         """
         is_handler("consume", handler, is_awaited=False)
         stream, concurrency = self._client.consume(topic, texts(options))
