@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from conftest import looped
+from conftest import looped, script
 
 import meshwire
 from meshwire import sync
@@ -67,3 +67,72 @@ def test_a_settlement_that_a_handler_without_asyncio_returns_counts_too(gateway,
         letters = {letter.event["data"]: letter for letter in mesh.dead_letters(topic).list(events=True)}
     assert words == {name: word for name, (_, word) in RETURNED.items()}
     assert set(letters) == DEAD and letters["reject"].error == "it is bad"
+
+
+class Left(Exception):
+    """Leaves a block."""
+
+
+@looped
+async def test_what_is_in_hand_when_an_exception_leaves_the_clients_block_has_failed_at_once(gateway, topic):
+    pending = []
+    with pytest.raises(Left):
+        async with meshwire.connect(gateway.url) as mesh:
+            await mesh.publish_batch(topic, ["a", "b", "c"])
+            one = await mesh.subscribe(topic, group="one", max_failures=1)
+            held = await one.__anext__()
+            many = await mesh.subscribe(topic, group="many", max_failures=1)
+            batch = []
+            while len(batch) < 3:
+                batch += await many.next_batch()
+            pending += [mesh.publish_nowait(topic + "-after", n) for n in range(100)]
+            raise Left
+    # Closing would have waited for them for 30 s.
+    assert [each.result().position for each in pending] == list(range(1, 101)) and held.text() == "a"
+    async with meshwire.connect(gateway.url) as mesh:
+        letters = [letter async for letter in mesh.dead_letters(topic).list()]
+        assert sorted(letter.group for letter in letters) == ["many", "many", "many", "one"]
+
+
+def test_what_is_in_hand_without_asyncio_has_failed_at_once_too(gateway, topic):
+    with pytest.raises(Left):
+        with sync.connect(gateway.url) as mesh:
+            mesh.publish_batch(topic, ["a", "b"])
+            deliveries = mesh.subscribe(topic, group="g", max_failures=1)
+            held = next(deliveries)
+            raise Left
+    # Closing would have waited for it for 30 s, and have given it back without a failure.
+    assert held.text() == "a"
+    with sync.connect(gateway.url) as mesh:
+        assert [letter.position for letter in mesh.dead_letters(topic).list()] == [1]
+
+
+@pytest.mark.parametrize("twin", ["asyncio", "sync"])
+def test_ctrl_c_with_deliveries_in_hand_ends_the_program(gateway, topic, twin):
+    # It has less time than closing would wait for what is in hand.
+    ended = script(INTERRUPTED, gateway.url, topic, twin, timeout=25)
+    assert "\nKeyboardInterrupt\n" in ended.stderr, ended.stderr
+
+
+INTERRUPTED = """
+import asyncio, os, signal, sys, meshwire
+from meshwire import sync
+url, topic, twin = sys.argv[1:]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+async def main():
+    async with meshwire.connect(url) as mesh:
+        await mesh.publish(topic, "x")
+        deliveries = await mesh.subscribe(topic, group="g")
+        async for delivery in deliveries:
+            os.kill(os.getpid(), signal.SIGINT)
+
+if twin == "asyncio":
+    asyncio.run(main())
+else:
+    with sync.connect(url) as mesh:
+        mesh.publish(topic, "x")
+        deliveries = mesh.subscribe(topic, group="g")
+        for delivery in deliveries:
+            os.kill(os.getpid(), signal.SIGINT)
+"""

@@ -20,7 +20,7 @@ from ._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from ._native import Job, Pending, Receipt, Reply, Request
 from ._options import Duration, texts
 from ._stats import State, Stats
-from ._subscription import Replies, Subscription
+from ._subscription import Opened, Replies, Subscription
 from ._waiting import call
 from .errors import ClosedError, InvalidError, PublishError
 
@@ -87,12 +87,13 @@ def connect(
 class Mesh:
     """A client of a gateway."""
 
-    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_loop", "_process")
+    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_loop", "_opened", "_process")
 
     def __init__(self, client: _native.Client, hooks: Hooks) -> None:
         self._client = client
         self._hooks = hooks
         self._handling: Handling = set()
+        self._opened = Opened()
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
@@ -237,7 +238,12 @@ class Mesh:
         ``async with mesh.subscribe(...) as orders`` returns what is unsettled at its end, at once. A new group starts at the earliest
         event; without a group it is a broadcast of one's own from now on.
         """
-        return Subscription(self._asked("subscribe").subscribe, topic, texts(options), self._hooks)
+        client, opened = self._asked("subscribe"), self._opened
+
+        async def begin(topic: str, options: dict[str, str]) -> _native.Stream:
+            return opened.add(await call(client.subscribe(topic, options)))
+
+        return Subscription(begin, topic, texts(options), self._hooks)
 
     async def consume(
         self,
@@ -319,6 +325,9 @@ class Mesh:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is not None:
+                # Nobody settles any more what is in hand: closing would wait for it in vain.
+                self._opened.leave()
             await self.close()
         except MeshwireError as problem:
             if kind is None:

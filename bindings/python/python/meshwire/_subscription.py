@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Generator, Mapping
 from types import TracebackType
 from typing import Any
@@ -9,6 +10,24 @@ from typing import Any
 from ._hooks import Hooks, Shown
 from ._native import Delivery, Reply, Stream
 from ._waiting import call, some
+
+
+class Opened:
+    """Subscriptions that a client began, as long as something refers to them. Threads may add while another one leaves."""
+
+    def __init__(self) -> None:
+        self._streams: set[weakref.ref[Stream]] = set()
+
+    def add(self, stream: Stream) -> Stream:
+        """One that has begun."""
+        self._streams.add(weakref.ref(stream, self._streams.discard))
+        return stream
+
+    def leave(self) -> None:
+        """Leaves all of them: what the program has in hand has failed."""
+        for one in list(self._streams):
+            if (stream := one()) is not None:
+                stream.leave()
 
 
 class Subscription:
@@ -23,7 +42,7 @@ class Subscription:
 
     async def _started(self) -> Stream:
         if self._stream is None:
-            self._stream = await call(self._begin(self._topic, self._options))
+            self._stream = await self._begin(self._topic, self._options)
         return self._stream
 
     async def _start(self) -> Subscription:

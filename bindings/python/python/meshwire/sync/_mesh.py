@@ -18,6 +18,7 @@ from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
 from .._options import Duration, texts
 from .._stats import State, Stats
+from .._subscription import Opened
 from .._waiting import block
 from ..errors import ClosedError, TimeoutError
 from ._admin import DeadLetters, Groups, Limits, Topics
@@ -84,13 +85,14 @@ def connect(
 class Mesh:
     """A client of a gateway, for any thread of the process that made it."""
 
-    __slots__ = ("__weakref__", "_client", "_handling", "_hooks")
+    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_opened")
 
     def __init__(self, client: _native.Client, hooks: Hooks) -> None:
         self._client = client
         self._hooks = hooks
         #: Threads that run handlers now.
         self._handling: list[int] = []
+        self._opened = Opened()
 
     def _hooked(self, topic: str, event: object, said: Any) -> Any:
         return self._hooks.published(topic, of_parts(event, said))
@@ -191,7 +193,8 @@ class Mesh:
         ``with mesh.subscribe(...) as orders`` returns what is unsettled at its end, at once. A new group starts at the earliest event;
         without a group it is a broadcast of one's own from now on.
         """
-        return Subscription(self._client.subscribe(topic, texts(options)), topic, self._hooks)
+        stream = self._opened.add(self._client.subscribe(topic, texts(options)))
+        return Subscription(stream, topic, self._hooks)
 
     def consume(
         self,
@@ -276,6 +279,9 @@ class Mesh:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is not None:
+                # Nobody settles any more what is in hand: closing would wait for it in vain.
+                self._opened.leave()
             self.close()
         except MeshwireError as problem:
             if kind is None:
