@@ -69,7 +69,7 @@ def test_a_settlement_that_a_handler_without_asyncio_returns_counts_too(gateway,
     assert set(letters) == DEAD and letters["reject"].error == "it is bad"
 
 
-class Left(Exception):
+class Left(BaseException):
     """Leaves a block."""
 
 
@@ -136,3 +136,76 @@ else:
         for delivery in deliveries:
             os.kill(os.getpid(), signal.SIGINT)
 """
+
+
+def on_delivery(delivery):
+    if delivery.text() == "bad" and delivery.attempt == 1:
+        raise LookupError("not this one")
+    if delivery.text() == "over":
+        raise Left
+
+
+def on_settle(delivery, word):
+    raise LookupError("nor that")
+
+
+def warnings(caplog):
+    """What was said of events that on_delivery fails for."""
+    return [record.getMessage() for record in caplog.records if "on_delivery" in record.getMessage()]
+
+
+@looped
+async def test_what_on_delivery_raises_nacks_its_event_and_the_loop_goes_on(gateway, topic, caplog):
+    async with meshwire.connect(gateway.url, on_delivery=on_delivery, on_settle=on_settle) as mesh:
+        await mesh.publish_batch(topic, ["bad", "a", "b"])
+        seen = []
+        async with mesh.subscribe(topic, group="g", backoff_min=0) as deliveries:
+            async for delivery in deliveries:
+                seen.append((delivery.text(), delivery.attempt))
+                delivery.ack()
+                if len(seen) == 3:
+                    break
+        assert sorted(seen) == [("a", 1), ("b", 1), ("bad", 2)]
+        assert (await mesh.groups(topic).get("g")).lag == 0
+        assert warnings(caplog) == [f"on_delivery failed for an event of {topic}, which is nacked: not this one"]
+        # What is no failure comes out.
+        await mesh.publish(topic, "over")
+        async with mesh.subscribe(topic, group="g") as deliveries:
+            with pytest.raises(Left):
+                await deliveries.__anext__()
+
+
+@looped
+async def test_a_batch_leaves_out_what_on_delivery_fails_for_and_waits_on_if_that_is_all(gateway, topic):
+    async with meshwire.connect(gateway.url, on_delivery=on_delivery, on_settle=on_settle) as mesh:
+        await mesh.publish(topic, "bad")
+        async with mesh.subscribe(topic, group="g", backoff_min=0) as deliveries:
+            [again] = await deliveries.next_batch()
+            assert (again.text(), again.attempt) == ("bad", 2)
+            again.ack()
+            await mesh.publish(topic, "bad")
+            [again] = await deliveries.next_batch(wait=20)
+            assert again.attempt == 2
+            again.ack()
+            assert await deliveries.next_batch(wait=0.02) == []
+
+
+def test_what_on_delivery_raises_without_asyncio_does_the_same(gateway, topic, caplog):
+    with sync.connect(gateway.url, on_delivery=on_delivery, on_settle=on_settle) as mesh:
+        mesh.publish_batch(topic, ["bad", "a"])
+        with mesh.subscribe(topic, group="g", backoff_min=0) as deliveries:
+            seen = []
+            for delivery in deliveries:
+                seen.append((delivery.text(), delivery.attempt))
+                delivery.ack()
+                if len(seen) == 2:
+                    break
+            assert sorted(seen) == [("a", 1), ("bad", 2)] and len(warnings(caplog)) == 1
+            mesh.publish(topic, "bad")
+            [again] = deliveries.next_batch(wait=20)
+            assert again.attempt == 2
+            again.ack()
+            assert deliveries.next_batch(wait=0.02) == []
+            mesh.publish(topic, "over")
+            with pytest.raises(Left):
+                next(deliveries)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
 from typing import Any, TypeAlias, Union
 
-from ._hooks import Hooks, SettledAs, is_async
+from ._hooks import Hooks, SettledAs, is_async, problem_of, text_of
 from ._native import Job, Pending, Request, Stream
 from .errors import CancelledError, InvalidError
 
@@ -42,20 +42,6 @@ def told_by(result: object) -> Exception | None:
     if isinstance(result, type) and issubclass(result, (Nack, Reject)):
         return result()
     return result if isinstance(result, (Nack, Reject)) else None
-
-
-def problem_of(error: BaseException) -> str:
-    """What an error says, and what it is if it says nothing; text that can be sent, whatever the program makes of it."""
-    return text_of(error) or type(error).__name__
-
-
-def text_of(value: object) -> str:
-    """A value as text that can be sent: what has no place in UTF-8 is replaced."""
-    try:
-        text = str(value)
-    except Exception as problem:
-        return f"a {type(value).__name__} whose text cannot be made ({type(problem).__name__})"
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _ended(job: Job, error: BaseException | None) -> SettledAs:

@@ -19,6 +19,20 @@ OnDelivery = Callable[[Union[Delivery, SyncDelivery, Job]], object]
 OnSettle = Callable[[Union[Delivery, SyncDelivery, Job], SettledAs], object]
 
 
+def problem_of(error: BaseException) -> str:
+    """What an error says, and what it is if it says nothing; text that can be sent, whatever the program makes of it."""
+    return text_of(error) or type(error).__name__
+
+
+def text_of(value: object) -> str:
+    """A value as text that can be sent: what has no place in UTF-8 is replaced."""
+    try:
+        text = str(value)
+    except Exception as problem:
+        return f"a {type(value).__name__} whose text cannot be made ({type(problem).__name__})"
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Hooks:
     """The hooks of a client. Without one a call costs a look."""
@@ -85,38 +99,23 @@ def _called(name: str, hook: Callable[..., object], *args: Any) -> object:
 
 
 class Shown:
-    """Shows deliveries of a subscription to the hook. One for which it fails is nacked."""
+    """Shows deliveries of a subscription to the hook. One for which it fails is nacked, as by a handler, and the program is not handed it."""
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
-        self._failed: Exception | None = None
 
-    def one(self, delivery: Any) -> None:
-        """A delivery."""
+    def one(self, delivery: Any) -> bool:
+        """Whether the program is handed this one."""
         try:
             self._hooks.delivered(delivery)
-        except Exception:
-            if not delivery.settled:
-                delivery.nack()
-            raise
+            return True
+        except Exception as problem:
+            text = "on_delivery failed for an event of %s, which is nacked: %s"
+            _log.warning(text, delivery.topic, problem_of(problem), exc_info=problem)
+        if not delivery.settled:
+            delivery.nack()
+        return False
 
     def batch(self, deliveries: list[Any]) -> list[Any]:
-        """Those of a batch for which it does not fail. If it does for some, that is told by the next call: the program gets the others."""
-        batch: list[Any] = []
-        for delivery in deliveries:
-            try:
-                self.one(delivery)
-            except Exception as failed:
-                _log.error("a hook failed", exc_info=failed)
-                self._failed = failed
-            else:
-                batch.append(delivery)
-        if not batch:
-            self.look()
-        return batch
-
-    def look(self) -> None:
-        """Tells of what failed behind others."""
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            raise failed
+        """Those of a batch that the program is handed."""
+        return [delivery for delivery in deliveries if self.one(delivery)]

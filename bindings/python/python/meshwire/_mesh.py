@@ -78,7 +78,7 @@ def connect(
 
     Hooks are plain functions, called by the thread of that loop, and must not block: ``on_publish(topic, event)`` before each publish: the
     event that it gives back is published in place of that one, and what it raises refuses it; ``on_delivery(delivery)`` before the program
-    is handed a delivery, which is nacked if it raises; ``on_settle(delivery, word)`` when it is settled, with ``ack``, ``nack`` or ``reject``.
+    is handed a delivery, which is nacked and left out if it raises; ``on_settle(delivery, word)`` when it is settled, with ``ack``, ``nack`` or ``reject``.
     """
     said = texts({"url": url, **options})
     return Connecting(said, Hooks(on_publish, on_delivery, on_settle))

@@ -13,8 +13,8 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
-from .._handlers import cut_off, problem_of, settled, told_by
-from .._hooks import Hooks, not_awaited
+from .._handlers import cut_off, settled, told_by
+from .._hooks import Hooks, not_awaited, problem_of
 from .._native import Job, Request, Stream
 from ..errors import CancelledError, InvalidError
 
