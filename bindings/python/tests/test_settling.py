@@ -209,3 +209,34 @@ def test_what_on_delivery_raises_without_asyncio_does_the_same(gateway, topic, c
             mesh.publish(topic, "over")
             with pytest.raises(Left):
                 next(deliveries)
+
+
+def on_publish(topic, event):
+    if event.data == "refused":
+        raise PermissionError("not that")
+    if event.data == "denied":
+        raise meshwire.DeniedError("nor that")
+    return meshwire.Event(event.data, key="k")
+
+
+def holds_for_a_batch(results, refused):
+    """Whether each event that the hook refuses has its error in its place, and the others are kept."""
+    positions = [getattr(result, "position", None) for result in results]
+    assert positions == [None, 1, None, None, 2]
+    assert isinstance(results[0], meshwire.InvalidError) and "PermissionError: not that" in str(results[0])
+    assert isinstance(results[0].__cause__, PermissionError) and results[0].operation == "publish"
+    assert type(results[2]) is meshwire.DeniedError
+    assert isinstance(results[3], meshwire.InvalidError) and "not JSON" in str(results[3])
+    assert [type(result) for result in refused] == [meshwire.InvalidError]
+
+
+BATCH = ["refused", "a", "denied", {1, 2}, "b"]
+
+
+@looped
+async def test_an_event_of_a_batch_that_on_publish_refuses_fails_alone(gateway, topic):
+    async with meshwire.connect(gateway.url, on_publish=on_publish) as mesh:
+        results = await mesh.publish_batch(topic, iter(BATCH))
+        holds_for_a_batch(results, await mesh.publish_batch(topic, ["refused"]))
+    with sync.connect(gateway.url, on_publish=on_publish) as mesh:
+        holds_for_a_batch(mesh.publish_batch(topic + "-sync", BATCH), mesh.publish_batch(topic, ["refused"]))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Optional, TypeAlias, Union
 
-from ._event import Event, parts
+from ._base import MeshwireError
+from ._event import Event, of_parts, parts
 from ._native import Delivery, Job, SyncDelivery
+from .errors import InvalidError
 
 _log = logging.getLogger("meshwire")
 
@@ -62,6 +64,22 @@ class Hooks:
             return kept
         kind = type(kept).__name__
         raise TypeError(f"on_publish gives back an event, or None for the one that it was given, and not {kind}")
+
+    def published_together(self, topic: str, events: Iterable[object]) -> tuple[list[Any], dict[int, MeshwireError]]:
+        """Events of a batch as the hook wants them published, and by their places the errors of those that it refuses."""
+        kept: list[Any] = []
+        refused: dict[int, MeshwireError] = {}
+        for place, event in enumerate(events):
+            try:
+                kept.append(self.published(topic, of_parts(event, {})))
+            except MeshwireError as problem:
+                refused[place] = problem
+            except Exception as problem:
+                # As the native part says it of what cannot be made an event.
+                error = InvalidError(f"{type(problem).__name__}: {text_of(problem)}", operation="publish")
+                error.__cause__ = problem
+                refused[place] = error
+        return kept, refused
 
     def delivered(self, delivery: Any) -> None:
         """Shows a delivery to the hook."""

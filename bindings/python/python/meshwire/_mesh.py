@@ -162,9 +162,12 @@ class Mesh:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
         client = self._asked("publish")
         events = many(events)
+        refused: dict[int, MeshwireError] = {}
         if self._hooks.on_publish is not None:
-            events = [self._hooked(topic, event, {}) for event in events]
+            events, refused = self._hooks.published_together(topic, events)
         receipts: list[Receipt | MeshwireError] = await call(client.publish_batch(topic, events), outcome_unknown=True)
+        for place, error in refused.items():
+            receipts.insert(place, error)
         return receipts
 
     async def flush(self) -> None:

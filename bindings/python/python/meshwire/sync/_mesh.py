@@ -123,9 +123,12 @@ class Mesh:
     def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
         events = many(events)
+        refused: dict[int, MeshwireError] = {}
         if self._hooks.on_publish is not None:
-            events = [self._hooked(topic, event, {}) for event in events]
+            events, refused = self._hooks.published_together(topic, events)
         receipts: list[Receipt | MeshwireError] = self._client.publish_batch(topic, events)
+        for place, error in refused.items():
+            receipts.insert(place, error)
         return receipts
 
     def flush(self) -> None:
