@@ -198,7 +198,7 @@ def test_options_are_those_of_the_table():
     said = {}
     for kind in (_options.ConnectOptions, _options.ConsumeOptions, _options.ServeOptions):
         said.update(kind.__annotations__)
-    named = {_options._SHORT.get(name, name) for name in said} | {"url", "request_timeout", "reply_credit"}
+    named = {_options.SHORT.get(name, name) for name in said} | {"url", "request_timeout", "reply_credit"}
     # Those of a drain and of a session's requests are said where they are used.
     assert set(_kinds.KINDS) - named <= {"drain_timeout"}
     assert named - set(_kinds.KINDS) <= {"group", "broadcast", "member", "start", "name", "hold_after_dead_letter", "strict_order", "max_in_flight", "max_rate"}

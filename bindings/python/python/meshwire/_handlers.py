@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
 from typing import Any, TypeAlias, Union
 
+from ._arguments import wrong
 from ._hooks import Hooks, SettledAs, is_async, problem_of, text_of
 from ._native import Job, Pending, Request, Stream
 from .errors import CancelledError, InvalidError
@@ -84,10 +85,14 @@ def cut_off(job: Job, error: BaseException, hooks: Hooks) -> None:
     _told(job, "nack", hooks)
 
 
-def is_handler(operation: str, handler: Any, is_awaited: bool = True) -> None:
-    """Refuses what is no handler: calling it would do nothing."""
+def is_handler(operation: str, handler: Any, until: Any, is_awaited: bool = True) -> None:
+    """Refuses what is no handler: calling it would do nothing. So it does with what does not say when to end."""
     if not callable(handler):
-        raise TypeError(f"{operation} calls a function, and not {type(handler).__name__}")
+        raise TypeError(f"{operation} calls a function, and not {type(handler).__name__}: topic, then handler")
+    if until is not None and is_awaited and not inspect.isawaitable(until):
+        raise wrong("until", "awaited, as a task, a future or what the wait() of an asyncio.Event gives", until)
+    if until is not None and not is_awaited and not callable(getattr(until, "is_set", None)):
+        raise wrong("until", "a threading.Event", until)
     if not is_awaited and is_async(handler):
         raise TypeError(f"meshwire.sync calls functions that are not async: {operation} of meshwire.connect() awaits them")
     if operation == "consume" and (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler)):

@@ -8,6 +8,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from ._arguments import deadline, is_most
 from ._hooks import Hooks, Shown
 from ._native import Delivery, Reply, Stream
 from ._waiting import call, some
@@ -84,7 +85,8 @@ class Subscription:
         list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
         each has one of its own from when the one before it was settled."""
         stream = self._stream or await self._started()
-        until = None if wait is None or self._shown is None else monotonic() + wait
+        is_most(most)
+        until = deadline(wait, monotonic())
         while True:
             await some(stream, most, wait)
             came: list[Delivery] = stream.batch(most)

@@ -10,13 +10,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import _native, _process
+from .._arguments import is_topic, seconds
 from .._base import MeshwireError
 from .._event import many, of_parts
 from .._handlers import cut_off, is_handler, waits_for_itself
 from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
-from .._options import Duration, texts
+from .._options import ConnectOptions, ConsumeOptions, Duration, ServeOptions, SubscribeOptions, texts
 from .._stats import State, Stats
 from .._subscription import Opened
 from .._waiting import block
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .._event import EventAttributes, PublishAttributes
-    from .._options import ConnectOptions, ConsumeOptions, ServeOptions, SubscribeOptions
 
 _log = logging.getLogger("meshwire")
 _Result = TypeVar("_Result")
@@ -77,7 +77,7 @@ def connect(
     As ``meshwire.connect``; hooks are called by the thread that publishes or receives.
     """
     hooks = Hooks(on_publish, on_delivery, on_settle)
-    client = _native.connect_sync(_process.pump(), texts({"url": url, **options}), on_settle and hooks.settled)
+    client = _native.connect_sync(_process.pump(), texts({"url": url, **options}, ConnectOptions), on_settle and hooks.settled)
     _process.opened(client)
     return Mesh(client, hooks)
 
@@ -101,7 +101,7 @@ class Mesh:
         """Publishes an event, and waits for its receipt."""
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
-        return self._client.publish_sync(topic, event, said)
+        return self._asked("publish", topic).publish_sync(topic, event, said)
 
     def publish_nowait(
         self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
@@ -110,7 +110,7 @@ class Mesh:
         the receipt; if nobody asks for that, ``flush`` tells of a failure."""
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
-        return Pending(self._client.publish(topic, event, False, True, said))
+        return Pending(self._asked("publish", topic).publish(topic, event, False, True, said))
 
     def publish_start(
         self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
@@ -118,15 +118,16 @@ class Mesh:
         """As ``publish_nowait``, and waits for room, and until the event is in the offline file if there is one."""
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
-        return Pending(self._client.publish_start(topic, event, said))
+        return Pending(self._asked("publish", topic).publish_start(topic, event, said))
 
     def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
+        client = self._asked("publish", topic)
         events = many(events)
         refused: dict[int, MeshwireError] = {}
         if self._hooks.on_publish is not None:
             events, refused = self._hooks.published_together(topic, events)
-        receipts: list[Receipt | MeshwireError] = self._client.publish_batch(topic, events)
+        receipts: list[Receipt | MeshwireError] = client.publish_batch(topic, events)
         for place, error in refused.items():
             receipts.insert(place, error)
         return receipts
@@ -154,7 +155,7 @@ class Mesh:
         ``retry``: another responder may be asked when one is lost, so that the work may be done twice.
         """
         options = texts({"timeout": timeout, "retry": retry or None})
-        reply: Reply = self._client.request(topic, event, options, said)
+        reply: Reply = self._asked("request", topic).request(topic, event, options, said)
         return reply
 
     def request_stream(
@@ -170,7 +171,7 @@ class Mesh:
     ) -> Replies:
         """As ``request``, for many replies: ``for`` gives them. Leaving ``with`` cancels the request."""
         options = texts({"timeout": timeout, "retry": retry or None, "credit": credit})
-        return Replies(self._client.request_stream(topic, event, options, said))
+        return Replies(self._asked("request_stream", topic).request_stream(topic, event, options, said))
 
     def serve(
         self,
@@ -186,8 +187,8 @@ class Mesh:
         What the function returns is the reply, one without data if that is ``None``; a generator gives many. What it raises is told to
         the requester. With ``concurrency`` it is called by so many threads.
         """
-        is_handler("serve", handler, is_awaited=False)
-        stream, concurrency = self._client.serve(topic, texts(options))
+        is_handler("serve", handler, until, is_awaited=False)
+        stream, concurrency = self._asked("serve", topic).serve(topic, texts(options, ServeOptions))
         run(stream, lambda request: answer(request, handler), cut_short, concurrency, until, self._handling)
 
     def subscribe(self, topic: str, /, **options: Unpack[SubscribeOptions]) -> Subscription:
@@ -196,7 +197,7 @@ class Mesh:
         ``with mesh.subscribe(...) as orders`` returns what is unsettled at its end, at once. A new group starts at the earliest event;
         without a group it is a broadcast of one's own from now on.
         """
-        stream = self._opened.add(self._client.subscribe(topic, texts(options)))
+        stream = self._opened.add(self._asked("subscribe", topic).subscribe(topic, texts(options, SubscribeOptions)))
         return Subscription(stream, topic, self._hooks)
 
     def consume(
@@ -213,8 +214,8 @@ class Mesh:
         It returns: ack. It raises: nack. ``Nack`` and ``Reject``, raised or returned, say more. One key at a time. With ``concurrency`` it is
         called by so many threads, with 1 by this one.
         """
-        is_handler("consume", handler, is_awaited=False)
-        stream, concurrency = self._client.consume(topic, texts(options))
+        is_handler("consume", handler, until, is_awaited=False)
+        stream, concurrency = self._asked("consume", topic).consume(topic, texts(options, ConsumeOptions))
         hooks = self._hooks
         run(
             stream,
@@ -262,6 +263,9 @@ class Mesh:
         Called by a handler of the client, which would wait for itself, it raises ``InvalidError``.
         """
         self._ending("drain")
+        if deadline is not None:
+            # Else it would end for a mistake.
+            seconds("deadline", deadline)
         try:
             self._client.drain(deadline)
         finally:
@@ -292,7 +296,8 @@ class Mesh:
             # What the program raised says more.
             _log.warning("closing the client failed: %s", problem)
 
-    def _asked(self, _: str) -> _native.Client:
+    def _asked(self, _: str, topic: object = "") -> _native.Client:
+        is_topic(topic)
         return self._client
 
     @property

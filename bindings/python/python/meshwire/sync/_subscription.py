@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from time import monotonic
 from types import TracebackType
 
+from .._arguments import deadline, is_most
 from .._hooks import Hooks, Shown
 from .._native import Reply, Stream
 from .._native import SyncDelivery as Delivery
@@ -45,7 +46,8 @@ class Subscription:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
         list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
         each has one of its own from when the one before it was settled."""
-        until = None if wait is None or self._shown is None else monotonic() + wait
+        is_most(most)
+        until = deadline(wait, monotonic())
         while True:
             self._stream.wait(most, wait)
             came: list[Delivery] = self._stream.batch(most)
