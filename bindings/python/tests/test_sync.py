@@ -178,6 +178,13 @@ def public(kind):
     return {name for name in vars(kind) if not name.startswith("_")}
 
 
+def test_a_program_finds_all_names_in_either_api():
+    # Of asyncio alone is what stands for a client before it is awaited.
+    assert set(meshwire.__all__) - set(sync.__all__) == {"Connecting", "__version__", "errors"}
+    assert set(sync.__all__) <= set(meshwire.__all__)
+    assert sync.Nack is meshwire.Nack and sync.TimeoutError is meshwire.TimeoutError
+
+
 def test_both_apis_have_the_same_names_and_signatures():
     assert shape(meshwire.connect) == shape(sync.connect)
     for name in ("Mesh", "Subscription", "Replies", "Topics", "Groups", "DeadLetters", "Limits"):

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, Union
 from ._arguments import wrong
 from ._hooks import Hooks, SettledAs, is_async, problem_of, text_of
 from ._native import Job, Pending, Request, Stream
-from .errors import CancelledError, InvalidError
+from .errors import CancelledError, ClosedError, InvalidError
 
 _log = logging.getLogger("meshwire")
 
@@ -81,8 +81,21 @@ def _told(job: Job, word: SettledAs, hooks: Hooks) -> None:
 def cut_off(job: Job, error: BaseException, hooks: Hooks) -> None:
     """Settles an event whose handler was cancelled, or ends what it runs in: said now, and not left to when the last of it is let go."""
     cancelled = isinstance(error, asyncio.CancelledError)
-    job.end_failed("its handler was cancelled" if cancelled else f"its handler ended by {type(error).__name__}")
+    try:
+        job.end_failed("its handler was cancelled" if cancelled else f"its handler ended by {type(error).__name__}")
+    except ClosedError:
+        # It is let go of in a child of fork: it is the parent's.
+        return
     _told(job, "nack", hooks)
+
+
+def cut_short(request: Request, error: BaseException) -> None:
+    """Answers a request whose handler is ended with what it runs in."""
+    try:
+        request.end_failed(f"its handler ended by {type(error).__name__}")
+    except ClosedError:
+        # As above.
+        return
 
 
 def is_handler(operation: str, handler: Any, until: Any, is_awaited: bool = True) -> None:
@@ -109,9 +122,6 @@ async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> N
         error = told_by(await result if inspect.isawaitable(result) else result)
     except Exception as problem:
         error = problem
-    except GeneratorExit:
-        # Nobody runs it any more.
-        raise
     except BaseException as ended:
         cut_off(job, ended, hooks)
         raise
@@ -142,10 +152,8 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
     except Exception as problem:
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))
-    except GeneratorExit:
-        raise
     except BaseException as ended:
-        request.end_failed(f"its handler ended by {type(ended).__name__}")
+        cut_short(request, ended)
         raise
 
 

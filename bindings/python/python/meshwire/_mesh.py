@@ -289,7 +289,13 @@ class Mesh:
 
     async def connected(self) -> None:
         """Waits until the client is logged in at a gateway."""
-        await call(self._asked("connect").connected())
+        client = self._asked("connect")
+        try:
+            await call(client.connected())
+        except ClosedError as closed:
+            # The session that ended does not know who waited for it.
+            closed.operation = "connect"
+            raise
 
     @property
     def state(self) -> State:
@@ -342,6 +348,9 @@ class Mesh:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._process != os.getpid():
+            # In a child of fork it is the parent's to close.
+            return
         try:
             if kind is not None:
                 # Nobody settles any more what is in hand: closing would wait for it in vain.

@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
-from .._handlers import cut_off, settled, told_by
+from .._handlers import cut_off, cut_short, settled, told_by
 from .._hooks import Hooks, not_awaited, problem_of
 from .._native import Job, Request, Stream
 from ..errors import CancelledError, InvalidError
@@ -69,11 +69,6 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
     except BaseException as ended:
         cut_short(request, ended)
         raise
-
-
-def cut_short(request: Request, error: BaseException) -> None:
-    """Answers a request whose handler is ended with what it runs in."""
-    request.end_failed(f"its handler ended by {type(error).__name__}")
 
 
 class _Threads:

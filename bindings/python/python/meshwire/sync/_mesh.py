@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -13,7 +14,7 @@ from .. import _native, _process
 from .._arguments import is_topic, seconds
 from .._base import MeshwireError
 from .._event import many, of_parts
-from .._handlers import cut_off, is_handler, waits_for_itself
+from .._handlers import cut_off, cut_short, is_handler, waits_for_itself
 from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
@@ -23,7 +24,7 @@ from .._subscription import Opened
 from .._waiting import block
 from ..errors import ClosedError, TimeoutError
 from ._admin import DeadLetters, Groups, Limits, Topics
-from ._handlers import answer, cut_short, handle, run
+from ._handlers import answer, handle, run
 from ._subscription import Replies, Subscription
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def connect(
 class Mesh:
     """A client of a gateway, for any thread of the process that made it."""
 
-    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_opened")
+    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_opened", "_process")
 
     def __init__(self, client: _native.Client, hooks: Hooks) -> None:
         self._client = client
@@ -93,6 +94,7 @@ class Mesh:
         #: Threads that run handlers now.
         self._handling: list[int] = []
         self._opened = Opened()
+        self._process = os.getpid()
 
     def _hooked(self, topic: str, event: object, said: Any) -> Any:
         return self._hooks.published(topic, of_parts(event, said))
@@ -233,7 +235,12 @@ class Mesh:
 
     def connected(self) -> None:
         """Waits until the client is logged in at a gateway."""
-        self._client.connected()
+        try:
+            self._client.connected()
+        except ClosedError as closed:
+            # The session that ended does not know who waited for it.
+            closed.operation = "connect"
+            raise
 
     @property
     def state(self) -> State:
@@ -285,6 +292,9 @@ class Mesh:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._process != os.getpid():
+            # In a child of fork it is the parent's to close.
+            return
         try:
             if kind is not None:
                 # Nobody settles any more what is in hand: closing would wait for it in vain.
