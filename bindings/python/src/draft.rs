@@ -142,6 +142,11 @@ fn said_one(draft: Draft, name: &str, value: &Bound<'_, PyAny>) -> Drafted<Draft
     }
     match name {
         "attributes" => {
+            if !value.hasattr("items")? {
+                let kind = value.get_type().name()?;
+                let text = format!("attributes are a dict of extension attributes by their names, and not {kind}");
+                return Err(PyTypeError::new_err(text).into());
+            }
             let mut draft = draft;
             for pair in value.call_method0("items")?.try_iter()? {
                 let (name, value) = pair?.extract::<(Bound<'_, PyString>, Bound<'_, PyAny>)>()?;

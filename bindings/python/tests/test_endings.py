@@ -1,5 +1,6 @@
-"""Handlers of meshwire.sync when the program is to end: by sys.exit in one of them, or by Ctrl-C."""
+"""Handlers when the program is to end, by sys.exit in one of them or by Ctrl-C, and clients that end while others wait."""
 
+import asyncio
 import concurrent.futures
 import signal
 import subprocess
@@ -7,10 +8,11 @@ import sys
 import time
 
 import pytest
-from conftest import script
+from conftest import looped, script
 
 import meshwire
 from meshwire import sync
+from meshwire.testing import Gateway
 
 EXITS = """
 import sys
@@ -66,6 +68,10 @@ def test_ctrl_c_in_the_middle_of_a_handler_ends_consume(gateway, topic, concurre
     """
     ended = script(text, gateway.url, topic, str(concurrency))
     assert ended.stdout == "interrupted\n", ended.stderr
+
+
+class Left(BaseException):
+    """Nothing that a handler fails by."""
 
 
 BLOCKED = """
@@ -170,3 +176,62 @@ def test_a_handler_that_ends_soon_after_ctrl_c_is_heard(gateway, topic):
     """
     ended = script(text, gateway.url, topic)
     assert ended.stdout == "['ack']\n", ended.stderr
+
+
+@pytest.mark.parametrize("ended_by", [GeneratorExit, Left])
+@looped
+async def test_whatever_ends_a_handler_of_asyncio_ends_consume_and_serve_at_once(gateway, topic, ended_by):
+    def handle(work):
+        raise ended_by
+
+    async with meshwire.connect(gateway.url) as mesh:
+        await mesh.publish(topic, "x")
+        # A handler that nobody settles for has ten ack waits.
+        with pytest.raises(ended_by):
+            await mesh.consume(topic, handle, group="g", max_failures=1)
+        [letter] = [letter async for letter in mesh.dead_letters(topic).list()]
+        assert ended_by.__name__ in letter.error
+        serving = asyncio.ensure_future(mesh.serve(topic, handle))
+        while True:
+            try:
+                await mesh.request(topic, 1)
+            except meshwire.NoRespondersError:
+                continue
+            except meshwire.ResponderFailedError as failed:
+                assert failed.message == f"its handler ended by {ended_by.__name__}"
+                break
+        with pytest.raises(ended_by):
+            await serving
+
+
+@looped
+async def test_who_waits_for_a_gateway_when_the_client_is_closed_is_told_by_that_call():
+    with Gateway() as gateway:
+        mesh = await meshwire.connect(gateway.url)
+        gateway.kill()
+    while mesh.state == "connected":
+        await asyncio.sleep(0)
+    waiting = asyncio.ensure_future(mesh.connected())
+    await asyncio.sleep(0)
+    await mesh.close()
+    with pytest.raises(meshwire.ClosedError) as closed:
+        await waiting
+    assert closed.value.operation == "connect"
+
+
+FORKED = """
+import os, sys
+from meshwire import sync
+with sync.connect(sys.argv[1]) as mesh:
+    child = os.fork()
+    if child == 0:
+        sys.exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    print(mesh.publish(sys.argv[2], 1).position)
+"""
+
+
+def test_a_forked_child_leaves_the_parents_block_without_a_word(gateway, topic):
+    ended = script(FORKED, gateway.url, topic, env={"PYTHONWARNINGS": "ignore"})
+    assert (ended.stdout, ended.stderr) == ("1\n", "")

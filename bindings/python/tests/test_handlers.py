@@ -397,27 +397,3 @@ async def test_what_is_no_failure_of_a_handler_ends_consume_and_is_raised(gatewa
             await mesh.consume(topic, handle, group="g", max_failures=1)
         [letter] = [letter async for letter in mesh.dead_letters(topic).list()]
         assert "Over" in letter.error
-
-
-@looped
-async def test_a_hook_that_fails_nacks_its_delivery_and_the_others_of_a_batch_are_handed_out(gateway, topic):
-    def on_delivery(delivery):
-        if delivery.text() == "bad" and delivery.attempt == 1:
-            raise LookupError("not this one")
-
-    def on_settle(delivery, word):
-        raise LookupError("nor that")
-
-    async with meshwire.connect(gateway.url, on_delivery=on_delivery, on_settle=on_settle) as mesh:
-        await mesh.publish_batch(topic, ["a", "bad", "b"])
-        async with mesh.subscribe(topic, group="g", backoff_min=0) as deliveries:
-            seen, failed = [], 0
-            while len(seen) < 3:
-                try:
-                    for delivery in await deliveries.next_batch():
-                        seen.append((delivery.text(), delivery.attempt))
-                        delivery.ack()
-                except LookupError as error:
-                    failed += str(error) == "not this one"
-        assert sorted(seen) == [("a", 1), ("b", 1), ("bad", 2)] and failed == 1
-        assert (await mesh.groups(topic).get("g")).lag == 0

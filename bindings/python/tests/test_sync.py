@@ -178,6 +178,13 @@ def public(kind):
     return {name for name in vars(kind) if not name.startswith("_")}
 
 
+def test_a_program_finds_all_names_in_either_api():
+    # Of asyncio alone is what stands for a client before it is awaited.
+    assert set(meshwire.__all__) - set(sync.__all__) == {"Connecting", "__version__", "errors"}
+    assert set(sync.__all__) <= set(meshwire.__all__)
+    assert sync.Nack is meshwire.Nack and sync.TimeoutError is meshwire.TimeoutError
+
+
 def test_both_apis_have_the_same_names_and_signatures():
     assert shape(meshwire.connect) == shape(sync.connect)
     for name in ("Mesh", "Subscription", "Replies", "Topics", "Groups", "DeadLetters", "Limits"):
@@ -198,7 +205,7 @@ def test_options_are_those_of_the_table():
     said = {}
     for kind in (_options.ConnectOptions, _options.ConsumeOptions, _options.ServeOptions):
         said.update(kind.__annotations__)
-    named = {_options._SHORT.get(name, name) for name in said} | {"url", "request_timeout", "reply_credit"}
+    named = {_options.SHORT.get(name, name) for name in said} | {"url", "request_timeout", "reply_credit"}
     # Those of a drain and of a session's requests are said where they are used.
     assert set(_kinds.KINDS) - named <= {"drain_timeout"}
     assert named - set(_kinds.KINDS) <= {"group", "broadcast", "member", "start", "name", "hold_after_dead_letter", "strict_order", "max_in_flight", "max_rate"}

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from ._arguments import numbers as listed
 from ._native import Client
 from ._records import DeadLetter, Group, LimitsInForce, Redriven, Topic, arguments, page, record
 from ._waiting import call
@@ -159,11 +160,11 @@ class DeadLetters(_Admin):
 
     async def get(self, number: int, /) -> DeadLetter:
         """One of them, with its event."""
-        return record(DeadLetter, json.loads(await self._ask("dead_letters.get", {**self._of, "number": number})))
+        return record(DeadLetter, json.loads(await self._ask("dead_letters.get", {**self._of, **arguments(number=number)})))
 
     async def redrive(self, numbers: Iterable[int], /) -> Redriven:
         """Gives these back to their groups."""
-        return await self._redrive({"numbers": [*numbers]})
+        return await self._redrive({"numbers": listed(numbers)})
 
     async def redrive_all(self) -> Redriven:
         """Gives all of them back."""
@@ -171,7 +172,7 @@ class DeadLetters(_Admin):
 
     async def purge(self, numbers: Iterable[int], /) -> int:
         """Removes these for good; how many there were."""
-        return await self._purge({"numbers": [*numbers]})
+        return await self._purge({"numbers": listed(numbers)})
 
     async def purge_all(self) -> int:
         """Removes all of them for good; how many there were."""

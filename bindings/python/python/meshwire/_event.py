@@ -128,6 +128,8 @@ def many(events: Iterable[object]) -> Iterable[object]:
 
         kind = type(events).__name__
         raise InvalidError(f"a batch is a list of events, or of what else gives them; {kind} is one event", operation="publish")
+    if not isinstance(events, Iterable):
+        raise TypeError(f"events is a list of events, or of what else gives them, and not {type(events).__name__}")
     return events
 
 

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing, closing
 from typing import Any, TypeAlias, Union
 
-from ._hooks import Hooks, SettledAs, is_async
+from ._arguments import wrong
+from ._hooks import Hooks, SettledAs, is_async, problem_of, text_of
 from ._native import Job, Pending, Request, Stream
-from .errors import CancelledError, InvalidError
+from .errors import CancelledError, ClosedError, InvalidError
 
 _log = logging.getLogger("meshwire")
 
@@ -22,7 +23,7 @@ Handling: TypeAlias = set[Union[asyncio.Task[Any], None]]
 
 
 class Nack(Exception):
-    """Raised by a handler: the event is to come again, after ``delay`` seconds."""
+    """Raised or returned by a handler: the event is to come again, after ``delay`` seconds."""
 
     def __init__(self, delay: float | None = None, reason: str = "") -> None:
         super().__init__(reason or "nack")
@@ -30,25 +31,18 @@ class Nack(Exception):
 
 
 class Reject(Exception):
-    """Raised by a handler: the event is never to come again, for this reason. It becomes a dead letter."""
+    """Raised or returned by a handler: the event is never to come again, for this reason. It becomes a dead letter."""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
 
 
-def problem_of(error: BaseException) -> str:
-    """What an error says, and what it is if it says nothing; text that can be sent, whatever the program makes of it."""
-    return text_of(error) or type(error).__name__
-
-
-def text_of(value: object) -> str:
-    """A value as text that can be sent: what has no place in UTF-8 is replaced."""
-    try:
-        text = str(value)
-    except Exception as problem:
-        return f"a {type(value).__name__} whose text cannot be made ({type(problem).__name__})"
-    return text.encode("utf-8", "replace").decode("utf-8")
+def told_by(result: object) -> Exception | None:
+    """What a handler that returned has said by it: a settlement counts as it does when it is raised, its class too."""
+    if isinstance(result, type) and issubclass(result, (Nack, Reject)):
+        return result()
+    return result if isinstance(result, (Nack, Reject)) else None
 
 
 def _ended(job: Job, error: BaseException | None) -> SettledAs:
@@ -64,7 +58,7 @@ def _ended(job: Job, error: BaseException | None) -> SettledAs:
             job.end_nack(error.delay)
         except Exception as wrong:
             # It has failed all the same, and the others go on.
-            _log.error("a handler of %s raised a Nack that cannot be: %s", job.topic, problem_of(wrong))
+            _log.error("a handler of %s said a Nack that cannot be: %s", job.topic, problem_of(wrong))
             job.end_failed(problem_of(wrong))
         return "nack"
     if not isinstance(error, Nack):
@@ -87,14 +81,31 @@ def _told(job: Job, word: SettledAs, hooks: Hooks) -> None:
 def cut_off(job: Job, error: BaseException, hooks: Hooks) -> None:
     """Settles an event whose handler was cancelled, or ends what it runs in: said now, and not left to when the last of it is let go."""
     cancelled = isinstance(error, asyncio.CancelledError)
-    job.end_failed("its handler was cancelled" if cancelled else f"its handler ended by {type(error).__name__}")
+    try:
+        job.end_failed("its handler was cancelled" if cancelled else f"its handler ended by {type(error).__name__}")
+    except ClosedError:
+        # It is let go of in a child of fork: it is the parent's.
+        return
     _told(job, "nack", hooks)
 
 
-def is_handler(operation: str, handler: Any, is_awaited: bool = True) -> None:
-    """Refuses what is no handler: calling it would do nothing."""
+def cut_short(request: Request, error: BaseException) -> None:
+    """Answers a request whose handler is ended with what it runs in."""
+    try:
+        request.end_failed(f"its handler ended by {type(error).__name__}")
+    except ClosedError:
+        # As above.
+        return
+
+
+def is_handler(operation: str, handler: Any, until: Any, is_awaited: bool = True) -> None:
+    """Refuses what is no handler: calling it would do nothing. So it does with what does not say when to end."""
     if not callable(handler):
-        raise TypeError(f"{operation} calls a function, and not {type(handler).__name__}")
+        raise TypeError(f"{operation} calls a function, and not {type(handler).__name__}: topic, then handler")
+    if until is not None and is_awaited and not inspect.isawaitable(until):
+        raise wrong("until", "awaited, as a task, a future or what the wait() of an asyncio.Event gives", until)
+    if until is not None and not is_awaited and not callable(getattr(until, "is_set", None)):
+        raise wrong("until", "a threading.Event", until)
     if not is_awaited and is_async(handler):
         raise TypeError(f"meshwire.sync calls functions that are not async: {operation} of meshwire.connect() awaits them")
     if operation == "consume" and (inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler)):
@@ -108,13 +119,9 @@ async def _handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> N
         if hooks.on_delivery is not None:
             hooks.delivered(job)
         result = handler(job)
-        if inspect.isawaitable(result):
-            await result
+        error = told_by(await result if inspect.isawaitable(result) else result)
     except Exception as problem:
         error = problem
-    except GeneratorExit:
-        # Nobody runs it any more.
-        raise
     except BaseException as ended:
         cut_off(job, ended, hooks)
         raise
@@ -145,10 +152,8 @@ async def _answer(request: Request, handler: Callable[[Request], object]) -> Non
     except Exception as problem:
         _log.warning("a handler of %s failed: %s", request.topic, problem_of(problem), exc_info=problem)
         request.end_failed(problem_of(problem))
-    except GeneratorExit:
-        raise
     except BaseException as ended:
-        request.end_failed(f"its handler ended by {type(ended).__name__}")
+        cut_short(request, ended)
         raise
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Optional, TypeAlias, Union
 
-from ._event import Event, parts
+from ._base import MeshwireError
+from ._event import Event, of_parts, parts
 from ._native import Delivery, Job, SyncDelivery
+from .errors import InvalidError
 
 _log = logging.getLogger("meshwire")
 
@@ -17,6 +19,20 @@ SettledAs: TypeAlias = Literal["ack", "nack", "reject"]
 OnPublish = Callable[[str, Event], Optional[Event]]
 OnDelivery = Callable[[Union[Delivery, SyncDelivery, Job]], object]
 OnSettle = Callable[[Union[Delivery, SyncDelivery, Job], SettledAs], object]
+
+
+def problem_of(error: BaseException) -> str:
+    """What an error says, and what it is if it says nothing; text that can be sent, whatever the program makes of it."""
+    return text_of(error) or type(error).__name__
+
+
+def text_of(value: object) -> str:
+    """A value as text that can be sent: what has no place in UTF-8 is replaced."""
+    try:
+        text = str(value)
+    except Exception as problem:
+        return f"a {type(value).__name__} whose text cannot be made ({type(problem).__name__})"
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True)
@@ -48,6 +64,22 @@ class Hooks:
             return kept
         kind = type(kept).__name__
         raise TypeError(f"on_publish gives back an event, or None for the one that it was given, and not {kind}")
+
+    def published_together(self, topic: str, events: Iterable[object]) -> tuple[list[Any], dict[int, MeshwireError]]:
+        """Events of a batch as the hook wants them published, and by their places the errors of those that it refuses."""
+        kept: list[Any] = []
+        refused: dict[int, MeshwireError] = {}
+        for place, event in enumerate(events):
+            try:
+                kept.append(self.published(topic, of_parts(event, {})))
+            except MeshwireError as problem:
+                refused[place] = problem
+            except Exception as problem:
+                # As the native part says it of what cannot be made an event.
+                error = InvalidError(f"{type(problem).__name__}: {text_of(problem)}", operation="publish")
+                error.__cause__ = problem
+                refused[place] = error
+        return kept, refused
 
     def delivered(self, delivery: Any) -> None:
         """Shows a delivery to the hook."""
@@ -85,38 +117,23 @@ def _called(name: str, hook: Callable[..., object], *args: Any) -> object:
 
 
 class Shown:
-    """Shows deliveries of a subscription to the hook. One for which it fails is nacked."""
+    """Shows deliveries of a subscription to the hook. One for which it fails is nacked, as by a handler, and the program is not handed it."""
 
     def __init__(self, hooks: Hooks) -> None:
         self._hooks = hooks
-        self._failed: Exception | None = None
 
-    def one(self, delivery: Any) -> None:
-        """A delivery."""
+    def one(self, delivery: Any) -> bool:
+        """Whether the program is handed this one."""
         try:
             self._hooks.delivered(delivery)
-        except Exception:
-            if not delivery.settled:
-                delivery.nack()
-            raise
+            return True
+        except Exception as problem:
+            text = "on_delivery failed for an event of %s, which is nacked: %s"
+            _log.warning(text, delivery.topic, problem_of(problem), exc_info=problem)
+        if not delivery.settled:
+            delivery.nack()
+        return False
 
     def batch(self, deliveries: list[Any]) -> list[Any]:
-        """Those of a batch for which it does not fail. If it does for some, that is told by the next call: the program gets the others."""
-        batch: list[Any] = []
-        for delivery in deliveries:
-            try:
-                self.one(delivery)
-            except Exception as failed:
-                _log.error("a hook failed", exc_info=failed)
-                self._failed = failed
-            else:
-                batch.append(delivery)
-        if not batch:
-            self.look()
-        return batch
-
-    def look(self) -> None:
-        """Tells of what failed behind others."""
-        failed, self._failed = self._failed, None
-        if failed is not None:
-            raise failed
+        """Those of a batch that the program is handed."""
+        return [delivery for delivery in deliveries if self.one(delivery)]

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from . import _native, _process
 from ._admin import DeadLetters, Groups, Limits, Topics
+from ._arguments import is_topic, seconds
 from ._base import MeshwireError
 from ._event import many, of_parts
 from ._handlers import Handling, consume, is_handler, serve, waits_for_itself
 from ._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from ._native import Job, Pending, Receipt, Reply, Request
-from ._options import Duration, texts
+from ._options import ConnectOptions, ConsumeOptions, Duration, ServeOptions, SubscribeOptions, texts
 from ._stats import State, Stats
-from ._subscription import Replies, Subscription
+from ._subscription import Opened, Replies, Subscription
 from ._waiting import call
 from .errors import ClosedError, InvalidError, PublishError
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._event import EventAttributes, PublishAttributes
-    from ._options import ConnectOptions, ConsumeOptions, ServeOptions, SubscribeOptions
 
 _log = logging.getLogger("meshwire")
 
@@ -62,6 +62,13 @@ class Connecting:
         if self._mesh is not None:
             await self._mesh.__aexit__(kind, error, trace)
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Says so of what only a client has."""
+            text = f"meshwire.connect() is not connected yet, and has no {name}: await it, or use `async with`"
+            raise AttributeError(text, name=name, obj=self)
+
 
 def connect(
     url: str | None = None,
@@ -78,21 +85,22 @@ def connect(
 
     Hooks are plain functions, called by the thread of that loop, and must not block: ``on_publish(topic, event)`` before each publish: the
     event that it gives back is published in place of that one, and what it raises refuses it; ``on_delivery(delivery)`` before the program
-    is handed a delivery, which is nacked if it raises; ``on_settle(delivery, word)`` when it is settled, with ``ack``, ``nack`` or ``reject``.
+    is handed a delivery, which is nacked and left out if it raises; ``on_settle(delivery, word)`` when it is settled, with ``ack``, ``nack`` or ``reject``.
     """
-    said = texts({"url": url, **options})
+    said = texts({"url": url, **options}, ConnectOptions)
     return Connecting(said, Hooks(on_publish, on_delivery, on_settle))
 
 
 class Mesh:
     """A client of a gateway."""
 
-    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_loop", "_process")
+    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_loop", "_opened", "_process")
 
     def __init__(self, client: _native.Client, hooks: Hooks) -> None:
         self._client = client
         self._hooks = hooks
         self._handling: Handling = set()
+        self._opened = Opened()
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
 
@@ -111,10 +119,11 @@ class Mesh:
             text = f"this client belongs to {self._loop!r}, and {here!r} runs: connect a client in each event loop"
         return InvalidError(text, operation=operation)
 
-    def _asked(self, operation: str) -> _native.Client:
+    def _asked(self, operation: str, topic: object = "") -> _native.Client:
         """The client, in the loop that it belongs to."""
         if running_loop() is not self._loop:
             raise self._elsewhere(operation)
+        is_topic(topic)
         return self._client
 
     # Publishing
@@ -126,6 +135,8 @@ class Mesh:
         """Publishes an event, and waits for its receipt. Many at once travel together."""
         if running_loop() is not self._loop:
             raise self._elsewhere("publish")
+        if type(topic) is not str:
+            is_topic(topic)
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
         pending = self._client.publish(topic, event, True, False, said)
@@ -143,6 +154,8 @@ class Mesh:
         the receipt; if it is not, ``flush`` tells of a failure."""
         if running_loop() is not self._loop:
             raise self._elsewhere("publish")
+        if type(topic) is not str:
+            is_topic(topic)
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
         return self._client.publish(topic, event, False, True, said)
@@ -151,7 +164,7 @@ class Mesh:
         self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
     ) -> Pending[Receipt]:
         """As ``publish_nowait``, and waits for room, and until the event is in the offline file if there is one."""
-        client = self._asked("publish")
+        client = self._asked("publish", topic)
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
         pending: Pending[Receipt] = await call(client.publish_start(topic, event, said), outcome_unknown=True)
@@ -159,11 +172,14 @@ class Mesh:
 
     async def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
-        client = self._asked("publish")
+        client = self._asked("publish", topic)
         events = many(events)
+        refused: dict[int, MeshwireError] = {}
         if self._hooks.on_publish is not None:
-            events = [self._hooked(topic, event, {}) for event in events]
+            events, refused = self._hooks.published_together(topic, events)
         receipts: list[Receipt | MeshwireError] = await call(client.publish_batch(topic, events), outcome_unknown=True)
+        for place, error in refused.items():
+            receipts.insert(place, error)
         return receipts
 
     async def flush(self) -> None:
@@ -192,7 +208,7 @@ class Mesh:
         ``retry``: another responder may be asked when one is lost, so that the work may be done twice.
         """
         options = texts({"timeout": timeout, "retry": retry or None})
-        pending = self._asked("request").request(topic, event, options, said)
+        pending = self._asked("request", topic).request(topic, event, options, said)
         reply: Reply = await call(pending, outcome_unknown=True)
         return reply
 
@@ -209,7 +225,7 @@ class Mesh:
     ) -> Replies:
         """As ``request``, for many replies: ``async for`` gives them. Leaving cancels the request; ``async with`` does so at once."""
         options = texts({"timeout": timeout, "retry": retry or None, "credit": credit})
-        return Replies(self._asked("request_stream").request_stream, topic, event, options, said)
+        return Replies(self._asked("request_stream", topic).request_stream, topic, event, options, said)
 
     async def serve(
         self,
@@ -225,8 +241,8 @@ class Mesh:
         What the function returns, or what it awaits, is the reply, one without data if that is ``None``; a generator gives many. What it
         raises is told to the requester.
         """
-        is_handler("serve", handler)
-        stream, _ = self._asked("serve").serve(topic, texts(options))
+        is_handler("serve", handler, until)
+        stream, _ = self._asked("serve", topic).serve(topic, texts(options, ServeOptions))
         await serve(stream, handler, until, self._handling)
 
     # Receiving
@@ -237,7 +253,12 @@ class Mesh:
         ``async with mesh.subscribe(...) as orders`` returns what is unsettled at its end, at once. A new group starts at the earliest
         event; without a group it is a broadcast of one's own from now on.
         """
-        return Subscription(self._asked("subscribe").subscribe, topic, texts(options), self._hooks)
+        client, opened = self._asked("subscribe", topic), self._opened
+
+        async def begin(topic: str, options: dict[str, str]) -> _native.Stream:
+            return opened.add(await call(client.subscribe(topic, options)))
+
+        return Subscription(begin, topic, texts(options, SubscribeOptions), self._hooks)
 
     async def consume(
         self,
@@ -250,11 +271,11 @@ class Mesh:
     ) -> None:
         """Calls a function with each event of a topic, until ``until`` is done, the client is closed or this is cancelled.
 
-        It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time, whatever ``concurrency`` is. A function
-        that is not async runs in the event loop, and holds it up.
+        It returns: ack. It raises: nack. ``Nack`` and ``Reject``, raised or returned, say more. One key at a time, whatever
+        ``concurrency`` is. A function that is not async runs in the event loop, and holds it up.
         """
-        is_handler("consume", handler)
-        stream, _ = self._asked("consume").consume(topic, texts(options))
+        is_handler("consume", handler, until)
+        stream, _ = self._asked("consume", topic).consume(topic, texts(options, ConsumeOptions))
         await consume(stream, handler, until, self._hooks, self._handling)
 
     # The client itself
@@ -268,7 +289,13 @@ class Mesh:
 
     async def connected(self) -> None:
         """Waits until the client is logged in at a gateway."""
-        await call(self._asked("connect").connected())
+        client = self._asked("connect")
+        try:
+            await call(client.connected())
+        except ClosedError as closed:
+            # The session that ended does not know who waited for it.
+            closed.operation = "connect"
+            raise
 
     @property
     def state(self) -> State:
@@ -299,6 +326,9 @@ class Mesh:
         Awaited by a handler of the client, which would wait for itself, it raises ``InvalidError``.
         """
         client = self._ending("drain")
+        if deadline is not None:
+            # Else it would end for a mistake.
+            seconds("deadline", deadline)
         try:
             await call(client.drain(deadline))
         finally:
@@ -318,7 +348,13 @@ class Mesh:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._process != os.getpid():
+            # In a child of fork it is the parent's to close.
+            return
         try:
+            if kind is not None:
+                # Nobody settles any more what is in hand: closing would wait for it in vain.
+                self._opened.leave()
             await self.close()
         except MeshwireError as problem:
             if kind is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypedDict, Union
 
+from ._arguments import seconds, wrong
 from ._kinds import KINDS
 from .errors import InvalidError
 
@@ -19,7 +20,7 @@ Start = Union[str, int, datetime, timedelta]
 
 
 class ConnectOptions(TypedDict, total=False):
-    """Options of a client: `docs/options.md` says what each means."""
+    """Options of a client: `docs/options.md` says what each means. ``url`` has a place of its own."""
 
     name: str
     connect_timeout: Duration
@@ -80,31 +81,52 @@ class ServeOptions(TypedDict, total=False):
 
 
 #: Words of Python's API that are shorter than the option's name.
-_SHORT = {"concurrency": "handler_concurrency", "timeout": "request_timeout", "credit": "reply_credit"}
+SHORT = {
+    "concurrency": "handler_concurrency",
+    "timeout": "request_timeout",
+    "credit": "reply_credit",
+    "deadline": "drain_timeout",
+}
+#: What an option is, by its kind.
+_WANTED = {
+    "duration": "seconds, a timedelta or text as '500ms'",
+    "bytes": "a number of bytes or text as '64MiB'",
+    "count": "a whole number",
+    "text": "text",
+}
 
 
-def texts(options: Mapping[str, Any]) -> dict[str, str]:
-    """Options by their names, as text; what is ``None`` is not said."""
-    said = ((_SHORT.get(name, name), value) for name, value in options.items() if value is not None)
-    return {name: _text(name, value) for name, value in said}
+def texts(options: Mapping[str, Any], of: type | None = None) -> dict[str, str]:
+    """Options by their names, as text; what is ``None`` is not said. ``of`` has those that there are, if others may have been said: the
+    client refuses them whatever their value is."""
+    told: dict[str, str] = {}
+    for name, value in options.items():
+        if value is None:
+            continue
+        is_there = of is None or name == "url" or name in of.__annotations__ or name in SHORT.values()
+        told[SHORT.get(name, name)] = _text(name, value) if is_there else ""
+    return told
 
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, str):
         return _utf8(name, value)
+    kind = KINDS.get(SHORT.get(name, name))
+    if isinstance(value, os.PathLike):
+        return _utf8(name, os.fsdecode(value))
+    if kind == "text":
+        raise wrong(name, _WANTED[kind], value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if name == "start":
         return _start(value)
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if KINDS.get(name) == "duration" and isinstance(value, (int, float)):
-        return _millis(value)
+    if kind == "duration" and isinstance(value, (int, float)):
+        return _millis(seconds(name, value))
     if isinstance(value, int):
         return str(value)
-    if isinstance(value, os.PathLike):
-        return os.fsdecode(value)
-    raise TypeError(f"option {name} cannot be {type(value).__name__}")
+    raise wrong(name, _WANTED.get(kind or "", "text"), value)
 
 
 def _utf8(name: str, text: str) -> str:
@@ -132,4 +154,4 @@ def _start(value: Any) -> str:
         return f"-{_millis(value.total_seconds())}"
     if isinstance(value, int):
         return str(value)
-    raise TypeError(f"option start cannot be {type(value).__name__}")
+    raise wrong("start", "a position, a time, how long ago, or text as 'earliest'", value)

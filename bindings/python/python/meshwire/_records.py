@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
+from ._arguments import seconds, wrong
 from ._event import moment
 
 
@@ -168,15 +169,13 @@ def arguments(**said: Any) -> dict[str, Any]:
         if value is None:
             continue
         if name in _DURATIONS:
-            value, name = round(_seconds(value) * 1000), f"{name}_ms"
+            value, name = round(seconds(name, value) * 1000), f"{name}_ms"
         elif isinstance(value, datetime):
             value = value.astimezone().isoformat()
+        elif not isinstance(value, (str, int, float, Mapping, list)):
+            raise wrong(name, "text or a number", value)
         told[name] = value
     return told
 
 
 _DURATIONS = {"retention", "ack_wait", "max_age", "backoff_min", "backoff_max"}
-
-
-def _seconds(value: Any) -> float:
-    return value.total_seconds() if hasattr(value, "total_seconds") else float(value)

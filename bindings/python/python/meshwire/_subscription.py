@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterator, Generator, Mapping
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from ._arguments import deadline, is_most
 from ._hooks import Hooks, Shown
 from ._native import Delivery, Reply, Stream
 from ._waiting import call, some
+
+
+class Opened:
+    """Subscriptions that a client began, as long as something refers to them. Threads may add while another one leaves."""
+
+    def __init__(self) -> None:
+        self._streams: set[weakref.ref[Stream]] = set()
+
+    def add(self, stream: Stream) -> Stream:
+        """One that has begun."""
+        self._streams.add(weakref.ref(stream, self._streams.discard))
+        return stream
+
+    def leave(self) -> None:
+        """Leaves all of them: what the program has in hand has failed."""
+        for one in list(self._streams):
+            if (stream := one()) is not None:
+                stream.leave()
 
 
 class Subscription:
@@ -23,7 +44,7 @@ class Subscription:
 
     async def _started(self) -> Stream:
         if self._stream is None:
-            self._stream = await call(self._begin(self._topic, self._options))
+            self._stream = await self._begin(self._topic, self._options)
         return self._stream
 
     async def _start(self) -> Subscription:
@@ -54,23 +75,27 @@ class Subscription:
 
     async def __anext__(self) -> Delivery:
         stream = self._stream or await self._started()
-        if self._shown is not None:
-            self._shown.look()
-        delivery: Delivery = await stream.__anext__()
-        if self._shown is not None:
-            self._shown.one(delivery)
-        return delivery
+        while True:
+            delivery: Delivery = await stream.__anext__()
+            if self._shown is None or self._shown.one(delivery):
+                return delivery
 
     async def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
         list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
         each has one of its own from when the one before it was settled."""
         stream = self._stream or await self._started()
-        if self._shown is not None:
-            self._shown.look()
-        await some(stream, most, wait)
-        batch: list[Delivery] = stream.batch(most)
-        return batch if self._shown is None else self._shown.batch(batch)
+        is_most(most)
+        until = deadline(wait, monotonic())
+        while True:
+            await some(stream, most, wait)
+            came: list[Delivery] = stream.batch(most)
+            batch = came if self._shown is None else self._shown.batch(came)
+            if batch or not came:
+                return batch
+            # The hook has failed for all of them: others may come in what is left of the time.
+            if until is not None and (wait := until - monotonic()) <= 0:
+                return batch
 
     @property
     def ended(self) -> bool:

@@ -11,20 +11,47 @@
 
 from __future__ import annotations
 
+from .. import errors as _errors
+from .._base import MeshwireError
+from .._event import Event
+from .._handlers import Nack, Reject
+from .._native import Job, Message, Receipt, Reply, Request
 from .._native import SyncDelivery as Delivery
+from .._records import DeadLetter, Group, LimitsInForce, Member, Redriven, Topic, TopicGroup
+from .._stats import State, Stats
+from ..errors import *  # noqa: F403
 from ._admin import DeadLetters, Groups, Limits, Topics
 from ._mesh import Mesh, Pending, connect
 from ._subscription import Replies, Subscription
 
 __all__ = [
+    "DeadLetter",
     "DeadLetters",
     "Delivery",
+    "Event",
+    "Group",
     "Groups",
+    "Job",
     "Limits",
+    "LimitsInForce",
+    "Member",
     "Mesh",
+    "MeshwireError",
+    "Message",
+    "Nack",
     "Pending",
+    "Receipt",
+    "Redriven",
+    "Reject",
     "Replies",
+    "Reply",
+    "Request",
+    "State",
+    "Stats",
     "Subscription",
+    "Topic",
+    "TopicGroup",
     "Topics",
     "connect",
 ]
+__all__ += _errors.__all__  # noqa: PLE0605

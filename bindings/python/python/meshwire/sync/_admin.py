@@ -7,6 +7,7 @@ from collections.abc import Iterator, Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .._arguments import numbers as listed
 from .._native import Client
 from .._records import DeadLetter, Group, LimitsInForce, Redriven, Topic, arguments, page, record
 
@@ -126,11 +127,11 @@ class DeadLetters(_Admin):
 
     def get(self, number: int, /) -> DeadLetter:
         """One of them, with its event."""
-        return record(DeadLetter, json.loads(self._ask("dead_letters.get", {**self._of, "number": number})))
+        return record(DeadLetter, json.loads(self._ask("dead_letters.get", {**self._of, **arguments(number=number)})))
 
     def redrive(self, numbers: Iterable[int], /) -> Redriven:
         """Gives these back to their groups."""
-        return self._redrive({"numbers": [*numbers]})
+        return self._redrive({"numbers": listed(numbers)})
 
     def redrive_all(self) -> Redriven:
         """Gives all of them back."""
@@ -138,7 +139,7 @@ class DeadLetters(_Admin):
 
     def purge(self, numbers: Iterable[int], /) -> int:
         """Removes these for good; how many there were."""
-        return self._purge({"numbers": [*numbers]})
+        return self._purge({"numbers": listed(numbers)})
 
     def purge_all(self) -> int:
         """Removes all of them for good; how many there were."""

@@ -13,8 +13,8 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
-from .._handlers import cut_off, problem_of, settled
-from .._hooks import Hooks, not_awaited
+from .._handlers import cut_off, cut_short, settled, told_by
+from .._hooks import Hooks, not_awaited, problem_of
 from .._native import Job, Request, Stream
 from ..errors import CancelledError, InvalidError
 
@@ -36,6 +36,7 @@ def handle(job: Job, handler: Callable[[Job], object], hooks: Hooks) -> None:
             hooks.delivered(job)
         if (result := handler(job)) is not None:
             not_awaited("a handler of meshwire.sync", result)
+            error = told_by(result)
     except Exception as problem:
         error = problem
     except BaseException as ended:
@@ -68,11 +69,6 @@ def answer(request: Request, handler: Callable[[Request], object]) -> None:
     except BaseException as ended:
         cut_short(request, ended)
         raise
-
-
-def cut_short(request: Request, error: BaseException) -> None:
-    """Answers a request whose handler is ended with what it runs in."""
-    request.end_failed(f"its handler ended by {type(error).__name__}")
 
 
 class _Threads:

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .. import _native, _process
+from .._arguments import is_topic, seconds
 from .._base import MeshwireError
 from .._event import many, of_parts
-from .._handlers import cut_off, is_handler, waits_for_itself
+from .._handlers import cut_off, cut_short, is_handler, waits_for_itself
 from .._hooks import Hooks, OnDelivery, OnPublish, OnSettle
 from .._mesh import raise_failures
 from .._native import Job, Receipt, Reply, Request
-from .._options import Duration, texts
+from .._options import ConnectOptions, ConsumeOptions, Duration, ServeOptions, SubscribeOptions, texts
 from .._stats import State, Stats
+from .._subscription import Opened
 from .._waiting import block
 from ..errors import ClosedError, TimeoutError
 from ._admin import DeadLetters, Groups, Limits, Topics
-from ._handlers import answer, cut_short, handle, run
+from ._handlers import answer, handle, run
 from ._subscription import Replies, Subscription
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .._event import EventAttributes, PublishAttributes
-    from .._options import ConnectOptions, ConsumeOptions, ServeOptions, SubscribeOptions
 
 _log = logging.getLogger("meshwire")
 _Result = TypeVar("_Result")
@@ -76,7 +78,7 @@ def connect(
     As ``meshwire.connect``; hooks are called by the thread that publishes or receives.
     """
     hooks = Hooks(on_publish, on_delivery, on_settle)
-    client = _native.connect_sync(_process.pump(), texts({"url": url, **options}), on_settle and hooks.settled)
+    client = _native.connect_sync(_process.pump(), texts({"url": url, **options}, ConnectOptions), on_settle and hooks.settled)
     _process.opened(client)
     return Mesh(client, hooks)
 
@@ -84,13 +86,15 @@ def connect(
 class Mesh:
     """A client of a gateway, for any thread of the process that made it."""
 
-    __slots__ = ("__weakref__", "_client", "_handling", "_hooks")
+    __slots__ = ("__weakref__", "_client", "_handling", "_hooks", "_opened", "_process")
 
     def __init__(self, client: _native.Client, hooks: Hooks) -> None:
         self._client = client
         self._hooks = hooks
         #: Threads that run handlers now.
         self._handling: list[int] = []
+        self._opened = Opened()
+        self._process = os.getpid()
 
     def _hooked(self, topic: str, event: object, said: Any) -> Any:
         return self._hooks.published(topic, of_parts(event, said))
@@ -99,7 +103,7 @@ class Mesh:
         """Publishes an event, and waits for its receipt."""
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
-        return self._client.publish_sync(topic, event, said)
+        return self._asked("publish", topic).publish_sync(topic, event, said)
 
     def publish_nowait(
         self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
@@ -108,7 +112,7 @@ class Mesh:
         the receipt; if nobody asks for that, ``flush`` tells of a failure."""
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
-        return Pending(self._client.publish(topic, event, False, True, said))
+        return Pending(self._asked("publish", topic).publish(topic, event, False, True, said))
 
     def publish_start(
         self, topic: str, event: object = None, /, **said: Unpack[PublishAttributes]
@@ -116,14 +120,18 @@ class Mesh:
         """As ``publish_nowait``, and waits for room, and until the event is in the offline file if there is one."""
         if self._hooks.on_publish is not None:
             event, said = self._hooked(topic, event, said), {}
-        return Pending(self._client.publish_start(topic, event, said))
+        return Pending(self._asked("publish", topic).publish_start(topic, event, said))
 
     def publish_batch(self, topic: str, events: Iterable[object], /) -> list[Receipt | MeshwireError]:
         """Publishes events together: a receipt or an error for each, in their order. One bad event fails alone."""
+        client = self._asked("publish", topic)
         events = many(events)
+        refused: dict[int, MeshwireError] = {}
         if self._hooks.on_publish is not None:
-            events = [self._hooked(topic, event, {}) for event in events]
-        receipts: list[Receipt | MeshwireError] = self._client.publish_batch(topic, events)
+            events, refused = self._hooks.published_together(topic, events)
+        receipts: list[Receipt | MeshwireError] = client.publish_batch(topic, events)
+        for place, error in refused.items():
+            receipts.insert(place, error)
         return receipts
 
     def flush(self) -> None:
@@ -149,7 +157,7 @@ class Mesh:
         ``retry``: another responder may be asked when one is lost, so that the work may be done twice.
         """
         options = texts({"timeout": timeout, "retry": retry or None})
-        reply: Reply = self._client.request(topic, event, options, said)
+        reply: Reply = self._asked("request", topic).request(topic, event, options, said)
         return reply
 
     def request_stream(
@@ -165,7 +173,7 @@ class Mesh:
     ) -> Replies:
         """As ``request``, for many replies: ``for`` gives them. Leaving ``with`` cancels the request."""
         options = texts({"timeout": timeout, "retry": retry or None, "credit": credit})
-        return Replies(self._client.request_stream(topic, event, options, said))
+        return Replies(self._asked("request_stream", topic).request_stream(topic, event, options, said))
 
     def serve(
         self,
@@ -181,8 +189,8 @@ class Mesh:
         What the function returns is the reply, one without data if that is ``None``; a generator gives many. What it raises is told to
         the requester. With ``concurrency`` it is called by so many threads.
         """
-        is_handler("serve", handler, is_awaited=False)
-        stream, concurrency = self._client.serve(topic, texts(options))
+        is_handler("serve", handler, until, is_awaited=False)
+        stream, concurrency = self._asked("serve", topic).serve(topic, texts(options, ServeOptions))
         run(stream, lambda request: answer(request, handler), cut_short, concurrency, until, self._handling)
 
     def subscribe(self, topic: str, /, **options: Unpack[SubscribeOptions]) -> Subscription:
@@ -191,7 +199,8 @@ class Mesh:
         ``with mesh.subscribe(...) as orders`` returns what is unsettled at its end, at once. A new group starts at the earliest event;
         without a group it is a broadcast of one's own from now on.
         """
-        return Subscription(self._client.subscribe(topic, texts(options)), topic, self._hooks)
+        stream = self._opened.add(self._asked("subscribe", topic).subscribe(topic, texts(options, SubscribeOptions)))
+        return Subscription(stream, topic, self._hooks)
 
     def consume(
         self,
@@ -204,11 +213,11 @@ class Mesh:
     ) -> None:
         """Calls a function with each event of a topic, until ``until`` is set or the client is closed.
 
-        It returns: ack. It raises: nack, or what ``Nack`` and ``Reject`` say. One key at a time. With ``concurrency`` it is called by so
-        many threads, with 1 by this one.
+        It returns: ack. It raises: nack. ``Nack`` and ``Reject``, raised or returned, say more. One key at a time. With ``concurrency`` it is
+        called by so many threads, with 1 by this one.
         """
-        is_handler("consume", handler, is_awaited=False)
-        stream, concurrency = self._client.consume(topic, texts(options))
+        is_handler("consume", handler, until, is_awaited=False)
+        stream, concurrency = self._asked("consume", topic).consume(topic, texts(options, ConsumeOptions))
         hooks = self._hooks
         run(
             stream,
@@ -226,7 +235,12 @@ class Mesh:
 
     def connected(self) -> None:
         """Waits until the client is logged in at a gateway."""
-        self._client.connected()
+        try:
+            self._client.connected()
+        except ClosedError as closed:
+            # The session that ended does not know who waited for it.
+            closed.operation = "connect"
+            raise
 
     @property
     def state(self) -> State:
@@ -256,6 +270,9 @@ class Mesh:
         Called by a handler of the client, which would wait for itself, it raises ``InvalidError``.
         """
         self._ending("drain")
+        if deadline is not None:
+            # Else it would end for a mistake.
+            seconds("deadline", deadline)
         try:
             self._client.drain(deadline)
         finally:
@@ -275,7 +292,13 @@ class Mesh:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._process != os.getpid():
+            # In a child of fork it is the parent's to close.
+            return
         try:
+            if kind is not None:
+                # Nobody settles any more what is in hand: closing would wait for it in vain.
+                self._opened.leave()
             self.close()
         except MeshwireError as problem:
             if kind is None:
@@ -283,7 +306,8 @@ class Mesh:
             # What the program raised says more.
             _log.warning("closing the client failed: %s", problem)
 
-    def _asked(self, _: str) -> _native.Client:
+    def _asked(self, _: str, topic: object = "") -> _native.Client:
+        is_topic(topic)
         return self._client
 
     @property

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from time import monotonic
 from types import TracebackType
 
+from .._arguments import deadline, is_most
 from .._hooks import Hooks, Shown
 from .._native import Reply, Stream
 from .._native import SyncDelivery as Delivery
@@ -35,22 +37,26 @@ class Subscription:
         return self if self._shown is not None else self._stream
 
     def __next__(self) -> Delivery:
-        if self._shown is not None:
-            self._shown.look()
-        delivery: Delivery = next(self._stream)
-        if self._shown is not None:
-            self._shown.one(delivery)
-        return delivery
+        while True:
+            delivery: Delivery = next(self._stream)
+            if self._shown is None or self._shown.one(delivery):
+                return delivery
 
     def next_batch(self, most: int = 256, wait: float | None = None) -> list[Delivery]:
         """Those that are here, up to ``most``; else waits for the first that comes, for ``wait`` seconds (as long as it takes). An empty
         list: none came in time, or ``ended``. They keep their leases as long as the program settles or extends one within each ack wait:
         each has one of its own from when the one before it was settled."""
-        if self._shown is not None:
-            self._shown.look()
-        self._stream.wait(most, wait)
-        batch: list[Delivery] = self._stream.batch(most)
-        return batch if self._shown is None else self._shown.batch(batch)
+        is_most(most)
+        until = deadline(wait, monotonic())
+        while True:
+            self._stream.wait(most, wait)
+            came: list[Delivery] = self._stream.batch(most)
+            batch = came if self._shown is None else self._shown.batch(came)
+            if batch or not came:
+                return batch
+            # The hook has failed for all of them: others may come in what is left of the time.
+            if until is not None and (wait := until - monotonic()) <= 0:
+                return batch
 
     @property
     def ended(self) -> bool:
