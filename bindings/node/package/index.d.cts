@@ -195,14 +195,14 @@ export declare class Handled extends Message {
   readonly lost: boolean;
 }
 
-/** How a handler ends that neither returns nor throws. */
+/** How a handler ends that neither acks nor fails. */
 export interface Settlement {
   readonly how: "nack" | "reject";
 }
 
-/** For a handler to return: the event comes again after this time. */
+/** For a handler to return or throw: the event comes again after this time. */
 export declare function nackAfter(delayMs: number): Settlement;
-/** For a handler to return: the event never comes again, and is a dead letter with this reason. */
+/** For a handler to return or throw: the event never comes again, and is a dead letter with this reason. */
 export declare function reject(reason?: string | Error): Settlement;
 
 /** A request for a handler of {@link Mesh.serve}. */

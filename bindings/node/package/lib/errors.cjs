@@ -1,6 +1,7 @@
 "use strict";
 
 const { CODES } = require("./codes.cjs");
+const { textOf } = require("./text.cjs");
 
 /** What went wrong, where, and what may be done about it. */
 class MeshwireError extends Error {
@@ -55,7 +56,7 @@ function native(call) {
       Error.captureStackTrace?.(mine, native);
       throw mine;
     }
-    throw made("INTERNAL", "native", String(error?.message ?? error), { cause: error });
+    throw made("INTERNAL", "native", textOf(error), { cause: error });
   }
 }
 

@@ -2,7 +2,8 @@
 
 const { loop: here, NOTHING, CLIENT, SUBSCRIPTION, REPLIES, STARTED } = require("./loop.cjs");
 const { MeshwireError, invalid, native: call, told } = require("./errors.cjs");
-const { alone, outgoing, Writer, event: write, shown, wellFormed } = require("./pack.cjs");
+const { alone, outgoing, Writer, event: write, wellFormed } = require("./pack.cjs");
+const { shown, textOf } = require("./text.cjs");
 const { pairs, settings, millis, isOptions } = require("./said.cjs");
 const { signalOf } = require("./signals.cjs");
 const { hooks: hooksOf } = require("./hooks.cjs");
@@ -278,7 +279,7 @@ async function watch(mesh, loop, number, tell) {
 
 function refused(error) {
   if (error instanceof MeshwireError) return error;
-  return invalid("publish", `the event was refused: ${error?.message ?? error}`, error);
+  return invalid("publish", `the event was refused: ${textOf(error)}`, error);
 }
 
 /** A publish on its way, which goes on whether its receipt is asked for or not. */

@@ -3,6 +3,7 @@
 
 const { types } = require("node:util");
 const { invalid } = require("./errors.cjs");
+const { shown, textOf, isError, isWellFormed } = require("./text.cjs");
 
 const CODE = { id: 0, source: 1, type: 2, partitionkey: 3, subject: 4, datacontenttype: 5, dataschema: 6, time: 7, specversion: 8 };
 const NAMED = 16, INTEGER = 17, BOOLEAN = 18, BINARY = 19, TIME = 20;
@@ -196,41 +197,16 @@ function outgoing(operation, value, said) {
   return new Outgoing(value, said);
 }
 
-function shown(value) {
-  try {
-    return typeof value === "string" ? JSON.stringify(value) : String(value);
-  } catch {
-    return typeof value;
-  }
-}
-
-const isWellFormed =
-  typeof String.prototype.isWellFormed === "function" ? (text) => text.isWellFormed() : (text) => !/\p{Surrogate}/u.test(text);
-
 /** A text that can be written; half of a surrogate pair would become another character on its way. */
 function wellFormed(operation, name, text) {
   if (isWellFormed(text)) return text;
   throw invalid(operation, `${name}: the text has half of a surrogate pair, which UTF-8 has no place for; toWellFormed() replaces it`);
 }
 
-/** What is said of an error, whatever was thrown, as text that can be written. */
-function textOf(error) {
-  const text = error instanceof Error || types.isNativeError(error) ? shownText(error.message) : shownText(error);
-  return isWellFormed(text) ? text : text.replace(/\p{Surrogate}/gu, "\ufffd");
-}
-
-function shownText(value) {
-  try {
-    return String(value);
-  } catch {
-    return `a ${typeof value} whose text cannot be made`;
-  }
-}
-
 /** Why a delivery is rejected: text as it is, and what an error says. */
 function reasoned(operation, reason) {
   if (typeof reason === "string") return wellFormed(operation, "reason", reason);
-  if (reason instanceof Error || types.isNativeError(reason)) return textOf(reason);
+  if (isError(reason)) return textOf(reason);
   throw invalid(operation, `reason: ${shown(reason)} is neither text nor an Error`);
 }
 
@@ -318,7 +294,7 @@ function json(operation, value) {
     text = JSON.stringify(value);
   } catch (cause) {
     const big = cause instanceof TypeError && /BigInt/.test(cause.message);
-    const why = big ? "it has a BigInt, which JSON does not have: make it text, as positions are" : cause.message;
+    const why = big ? "it has a BigInt, which JSON does not have: make it text, as positions are" : textOf(cause);
     throw invalid(operation, `the data cannot be written as JSON: ${why}`, cause);
   }
   if (text === undefined) throw invalid(operation, `the data cannot be written as JSON: it is a ${typeof value}`);
@@ -440,4 +416,4 @@ function alone(operation, value, said) {
   return writer.taken();
 }
 
-module.exports = { Writer, Outgoing, outgoing, drafted, event, alone, shown, textOf, reasoned, wellFormed, isRecord };
+module.exports = { Writer, Outgoing, outgoing, drafted, event, alone, reasoned, wellFormed, isRecord };

@@ -3,7 +3,8 @@
 
 const { OPTIONS } = require("./options.cjs");
 const { invalid } = require("./errors.cjs");
-const { shown, wellFormed, isRecord } = require("./pack.cjs");
+const { wellFormed, isRecord } = require("./pack.cjs");
+const { shown } = require("./text.cjs");
 
 /** What only this half reads. */
 const OWN = new Set(["signal", "onState", "onPublish", "onDelivery", "onSettle"]);
