@@ -13,6 +13,7 @@ const { rooms, named: camel } = require("./admin.cjs");
 const { Replies } = require("./replies.cjs");
 const { consume, serve, handled } = require("./handlers.cjs");
 const { ending } = require("./handling.cjs");
+const logs = require("./logs.cjs");
 
 const STATES = ["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"];
 
@@ -310,6 +311,7 @@ async function connect(options, more) {
   const written = pairs("connect", said);
   const [signal, hooks, onState] = [signalOf("connect", said), hooksOf(said), said?.onState];
   if (onState !== undefined && typeof onState !== "function") throw invalid("connect", `onState: ${shown(onState)} is no function`);
+  logs.begin(loop);
   const start = (tag) => loop.bridge.connect(tag, written);
   const number = await loop.ask(start, { signal, release: CLIENT, caller: connect });
   return new Mesh(KEY, loop, number, hooks, onState);
