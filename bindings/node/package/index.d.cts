@@ -337,7 +337,7 @@ export interface Draft extends EventAttributes, Timing {
 export interface Hooks {
   /** Before an event is published: it may be changed. What is thrown refuses it. */
   onPublish?: ((topic: string, event: Draft) => void) | undefined;
-  /** Before a delivery is handed on. What is thrown nacks it. */
+  /** Before a delivery is handed on. What is thrown nacks it and is logged: whoever waits gets the next. */
   onDelivery?: ((delivery: Message) => void) | undefined;
   /** What became of it. What is thrown is logged. */
   onSettle?: ((delivery: Message, how: "ack" | "nack" | "reject" | "dropped") => void) | undefined;
