@@ -547,7 +547,7 @@ export type ConsumeHandler = (message: Handled) => Settlement | void | unknown |
 export type ServeHandler = (request: Request, replies: ReplySender) => EventInput | Promise<EventInput> | AsyncIterable<EventInput>;
 
 /** Connects to a gateway. `UNAVAILABLE` names each attempt. */
-export declare function connect(options?: ConnectOptions | string): Promise<Mesh>;
+export declare function connect(options?: ConnectOptions | string | URL): Promise<Mesh>;
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error";
 

@@ -2,6 +2,7 @@
 
 const { CODES } = require("./codes.cjs");
 const { textOf } = require("./text.cjs");
+const { translated } = require("./names.cjs");
 
 /** What went wrong, where, and what may be done about it. */
 class MeshwireError extends Error {
@@ -34,7 +35,14 @@ function made(code, operation, message, more) {
 
 /** Of what the native half tells. */
 function told(json, stack) {
-  const error = new MeshwireError(JSON.parse(json));
+  const said = JSON.parse(json);
+  // That text is a responder's.
+  if (said.code !== "RESPONDER_FAILED") {
+    const message = translated(said.message, said.code === "INVALID");
+    said.text = said.text.replace(said.message, () => message);
+    said.message = message;
+  }
+  const error = new MeshwireError(said);
   return stack ? at(error, stack) : error;
 }
 

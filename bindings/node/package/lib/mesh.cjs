@@ -109,6 +109,9 @@ class Mesh {
     if (typeof values === "string" || ArrayBuffer.isView(values)) {
       throw invalid("publish", "a batch is an iterable of events; text and bytes are one event");
     }
+    if (typeof values?.[Symbol.iterator] !== "function") {
+      throw invalid("publish", `the events are ${shown(values)}, which is no iterable: publishBatch(topic, [one, two])`);
+    }
     const writer = new Writer();
     const results = [];
     const sent = [];
@@ -306,7 +309,7 @@ class PendingReceipt {
 /** Connects to a gateway. */
 async function connect(options, more) {
   if (more !== undefined) throw invalid("connect", 'it takes one of both: connect("mesh://host"), or connect({ url: "mesh://host", ...options })');
-  const said = typeof options === "string" ? { url: options } : options;
+  const said = typeof options === "string" || options instanceof URL ? { url: String(options) } : options;
   const loop = here();
   const written = pairs("connect", said);
   const [signal, hooks, onState] = [signalOf("connect", said), hooksOf(said), said?.onState];
