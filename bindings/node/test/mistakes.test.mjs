@@ -141,6 +141,7 @@ test("errors have the names and units of Node", async (t) => {
     [() => mesh.publish("orders", "x", { key: 5 }), /: key: 5 is not text/],
     [() => mesh.publish("orders", "x", { deliverAt: new Date(), deliverAfterMs: 1 }), /deliverAt: is said beside deliverAfterMs/],
     [() => mesh.request("orders", "x", { deliverAfterMs: 5 }), /^request: .*deliverAfterMs and expiresInMs are for events that are published/],
+    [() => mesh.topics.create("orders", { keepMs: 1 }), /no argument "keepMs"; there is topic, durability, retentionMs/],
     [() => mesh.topics.create("orders", { retentionMs: -1 }), /argument retentionMs is -1/],
   ];
   for (const ms of [-1, 1.5, NaN, 1e300]) calls.push([() => connect({ url: gateway.url, connectTimeoutMs: ms }), /option connectTimeoutMs: .* is not a whole number of milliseconds/]);
@@ -165,7 +166,7 @@ test("data that JSON would make nothing of is refused with what to do", async (t
     [Promise.resolve({ id: 1 }), /await/], [(async () => ({}))(), /await/], [new (class { then() {} })(), /await/], [new Map([["id", 1]]), /Object\.fromEntries/],
     [new Set([1]), /\[\.\.\.set\]/], [(function* () {})(), /generator/], [new Error("x"), /error\.message/],
     [new DOMException("x"), /error\.message/], [new Blob(["x"]), /arrayBuffer\(\)/], [new URLSearchParams("a=1"), /Object\.fromEntries/], [/x/, /String\(/],
-    [new WeakMap(), /WeakMap.*JSON would make \{\}/], [new WeakSet(), /WeakSet/], [new FormData(), /FormData/], [new Headers(), /Headers/], [[1].values(), /Iterator/],
+    [new WeakMap(), /WeakMap.*JSON would make \{\}/], [new WeakSet(), /WeakSet/], [new FormData(), /FormData/], [new Headers(), /Headers/], [[1].values(), /an Array Iterator/],
     [new ReadableStream(), /ReadableStream/], [NaN, /NaN.*null/], [-Infinity, /-Infinity.*null/], [new Date(NaN), /Invalid Date.*null/], [new Number(NaN), /NaN/],
   ];
   for (const [data, text] of odd) {

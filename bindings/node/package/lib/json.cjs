@@ -36,7 +36,7 @@ function lost(value, text) {
   if (text !== "{}") return undefined;
   const name = Object.prototype.toString.call(value).slice(8, -1);
   if (name === "Object" || typeof value.toJSON === "function") return undefined;
-  return `a ${name}, of which JSON would make {}: ${INSTEAD[name] ?? "say what of it is the data"}`;
+  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}, of which JSON would make {}: ${INSTEAD[name] ?? "say what of it is the data"}`;
 }
 
 function json(operation, value) {

@@ -29,7 +29,8 @@ function translated(text, accepts) {
   // Arguments of administration are all of them in camel case.
   const administers = /\bargument\b/.test(text);
   let isSpan = false;
-  const named = text.replace(NAMED, (word) => {
+  const argued = text.replace(/\bno argument "\w+"/, camel);
+  const named = argued.replace(NAMED, (word) => {
     const known = NAMES.get(word);
     if (known?.isMillis) isSpan = true;
     return known?.name ?? (administers && word[0] !== '"' ? camel(word) : word);
