@@ -195,14 +195,14 @@ export declare class Handled extends Message {
   readonly lost: boolean;
 }
 
-/** How a handler ends that neither returns nor throws. */
+/** How a handler ends that neither acks nor fails. */
 export interface Settlement {
   readonly how: "nack" | "reject";
 }
 
-/** For a handler to return: the event comes again after this time. */
+/** For a handler to return or throw: the event comes again after this time. */
 export declare function nackAfter(delayMs: number): Settlement;
-/** For a handler to return: the event never comes again, and is a dead letter with this reason. */
+/** For a handler to return or throw: the event never comes again, and is a dead letter with this reason. */
 export declare function reject(reason?: string | Error): Settlement;
 
 /** A request for a handler of {@link Mesh.serve}. */
@@ -337,7 +337,7 @@ export interface Draft extends EventAttributes, Timing {
 export interface Hooks {
   /** Before an event is published: it may be changed. What is thrown refuses it. */
   onPublish?: ((topic: string, event: Draft) => void) | undefined;
-  /** Before a delivery is handed on. What is thrown nacks it. */
+  /** Before a delivery is handed on. What is thrown nacks it and is logged: whoever waits gets the next. */
   onDelivery?: ((delivery: Message) => void) | undefined;
   /** What became of it. What is thrown is logged. */
   onSettle?: ((delivery: Message, how: "ack" | "nack" | "reject" | "dropped") => void) | undefined;
@@ -547,7 +547,7 @@ export type ConsumeHandler = (message: Handled) => Settlement | void | unknown |
 export type ServeHandler = (request: Request, replies: ReplySender) => EventInput | Promise<EventInput> | AsyncIterable<EventInput>;
 
 /** Connects to a gateway. `UNAVAILABLE` names each attempt. */
-export declare function connect(options?: ConnectOptions | string): Promise<Mesh>;
+export declare function connect(options?: ConnectOptions | string | URL): Promise<Mesh>;
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error";
 

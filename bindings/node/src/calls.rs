@@ -205,15 +205,17 @@ impl Bridge {
 fn ask(call: Call, event: &[u8]) -> Result<Ask> {
     let topic = call.topic.unwrap_or_default();
     let options = options(call.options.unwrap_or_default());
-    let event = || draft(event);
+    // What is wrong with an event names the call that it was made for.
+    let published = || draft(event).and_then(Draft::finish).map_err(|error| error.of_call("publish"));
+    let asked = |operation| draft(event).and_then(Draft::finish_now).map_err(|error| error.of_call(operation));
     Ok(match call.name.as_str() {
-        "publish_start" => Ask::PublishStart { topic, event: Box::new(event()?.finish()?) },
+        "publish_start" => Ask::PublishStart { topic, event: Box::new(published()?) },
         "flush" => Ask::Flush,
         "connected" => Ask::Connected,
         "state" => Ask::StateAfter(state(call.number.map_or(0, |number| number as u32))),
         "subscribe" => Ask::Subscribe { topic, options },
-        "request" => Ask::Request { topic, event: Box::new(event()?.finish_now()?), options },
-        "request_stream" => Ask::RequestStream { topic, event: Box::new(event()?.finish_now()?), options },
+        "request" => Ask::Request { topic, event: Box::new(asked("request")?), options },
+        "request_stream" => Ask::RequestStream { topic, event: Box::new(asked("request_stream")?), options },
         "administer" => {
             let (command, arguments) = (call.command.unwrap_or_default(), call.arguments.unwrap_or_default());
             Ask::Administer { command, arguments }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
 use std::time::UNIX_EPOCH;
 
-use meshwire_embed::{Level, Record, Result, keep_logs, take_logs};
+use meshwire_embed::{Level, Record, Result, keep_logs, keep_logs_from, take_logs};
 use napi::bindgen_prelude::Function;
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
@@ -20,6 +20,8 @@ const MOST: usize = 1024;
 /// Records that wait for one environment.
 pub(crate) struct Ear {
     least: Level,
+    /// The program has no listener there: what goes wrong is a warning of the process.
+    warns: bool,
     waits: Mutex<Waits>,
     wake: Box<dyn Fn() + Send + Sync>,
 }
@@ -65,17 +67,29 @@ fn ears() -> MutexGuard<'static, Vec<Weak<Ear>>> {
     EARS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Those who are told: the program's listeners, else one environment, which warns of it once for all.
+fn audience() -> Vec<Arc<Ear>> {
+    let mut ears = ears();
+    ears.retain(|ear| ear.strong_count() > 0);
+    let (warning, listening): (Vec<_>, Vec<_>) = ears.iter().filter_map(Weak::upgrade).partition(|ear| ear.warns);
+    if listening.is_empty() { warning.into_iter().take(1).collect() } else { listening }
+}
+
 fn hand_round() {
     while let Some((records, dropped)) = take_logs(None) {
-        let listening: Vec<_> = {
-            let mut ears = ears();
-            ears.retain(|ear| ear.strong_count() > 0);
-            ears.iter().filter_map(Weak::upgrade).collect()
-        };
-        for ear in listening {
+        for ear in audience() {
             ear.hear(&records, dropped);
         }
     }
+}
+
+/// Has the client keep what one of them hears: what it logs below that costs a look.
+fn keep_what_is_heard() {
+    // Under the lock: of two that change it the last one knows both.
+    let ears = ears();
+    let least = ears.iter().filter_map(Weak::upgrade).map(|ear| ear.least).min();
+    // Where no logs can be kept, who listened first was told.
+    drop(keep_logs_from(least.unwrap_or(Level::Error)));
 }
 
 fn shown(record: &Record) -> Value {
@@ -93,9 +107,10 @@ fn shown(record: &Record) -> Value {
 
 #[napi]
 impl Bridge {
-    /// Keeps from now on what the client logs at this level and above. `wake` is called when there is something to take.
+    /// Keeps from now on what the client logs at this level and above. `wake` is called when there is something to take. Who `warns` is told
+    /// what no listener of the program's is.
     #[napi]
-    pub fn listen(&mut self, least: String, wake: Function<'_, (), ()>) -> napi::Result<()> {
+    pub fn listen(&mut self, least: String, wake: Function<'_, (), ()>, warns: bool) -> napi::Result<()> {
         let wake = wake.build_threadsafe_function::<()>().weak::<true>().max_queue_size::<1>();
         let wake = wake.callee_handled::<false>().build()?;
         guarded("logs", || {
@@ -109,8 +124,7 @@ impl Bridge {
             };
             let mut begun: Result<()> = Ok(());
             BEGUN.call_once(|| {
-                // Each environment is told of what it asked for, also if that is more than the first did.
-                begun = keep_logs(Level::Trace);
+                begun = keep_logs(least);
                 // Without a thread there are no logs, and all else goes on.
                 drop(std::thread::Builder::new().name("meshwire-logs".to_owned()).spawn(hand_round));
             });
@@ -118,17 +132,12 @@ impl Bridge {
             let wake = Box::new(move || {
                 let _ = wake.call((), ThreadsafeFunctionCallMode::NonBlocking);
             });
-            let ear = Arc::new(Ear { least, waits: Mutex::default(), wake });
+            let ear = Arc::new(Ear { least, warns, waits: Mutex::default(), wake });
             ears().push(Arc::downgrade(&ear));
             self.ear = Some(ear);
+            keep_what_is_heard();
             Ok(())
         })
-    }
-
-    /// Hears no more.
-    #[napi]
-    pub fn deafen(&mut self) {
-        self.ear = None;
     }
 
     /// What was logged, as JSON, and how many were pushed out.

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { AsyncLocalStorage } from "node:async_hooks";
 import { test } from "node:test";
 import { setTimeout as after } from "node:timers/promises";
+import { inspect } from "node:util";
 import { event, nackAfter, reject } from "meshwire";
 import { coded, room } from "./rig.mjs";
 
@@ -33,6 +34,43 @@ test("a handler that returns has acked, one that throws has nacked, and it may s
   assert.deepEqual(seen.sort(), ["fails 1", "fails 2", "fine 1", "later 1", "later 2", "never 1"]);
   assert.deepEqual((await mesh.deadLetters.list("orders", { group: "g" }).all()).map((letter) => letter.error), ["bad"]);
   assert.equal((await mesh.groups.get("orders", "g")).settledThrough, "4");
+});
+
+test("what a handler throws by reject() and nackAfter() holds as what it returns", async (t) => {
+  const { mesh } = await room(t);
+  await mesh.publishBatch("orders", ["never", "later", "never, at once", "last"]);
+  const stop = new AbortController();
+  const seen = [];
+  await mesh.consume("orders", { group: "g", backoffMinMs: 60_000, signal: stop.signal }, (message) => {
+    const text = message.text();
+    seen.push(`${text} ${message.attempt}`);
+    if (text === "never") return Promise.reject(reject("why"));
+    if (text === "never, at once") throw reject(new Error("why not"));
+    if (text === "later" && message.attempt === 1) throw nackAfter(10);
+    if (text === "later") stop.abort();
+  });
+  assert.deepEqual(seen, ["never 1", "later 1", "never, at once 1", "last 1", "later 2"]);
+  assert.deepEqual((await mesh.deadLetters.list("orders", { group: "g" }).all()).map((letter) => letter.error), ["why", "why not"]);
+});
+
+test("what is thrown and is no Error is told as it looks, in one bounded line", async (t) => {
+  const { client, mesh } = await room(t);
+  const hidden = { [inspect.custom]() { throw new Error("mine"); } };
+  const thrown = [{ code: 7, why: "no stock" }, "bare", undefined, Symbol("s"), { lines: Array(5).fill("x".repeat(70)) }, new Error(), hidden];
+  await mesh.publishBatch("orders", [...thrown.keys()]);
+  const stop = new AbortController();
+  await mesh.consume("orders", { group: "g", maxFailures: 1, signal: stop.signal }, (message) => {
+    if (message.json() === thrown.length - 1) stop.abort();
+    throw thrown[message.json()];
+  });
+  const told = (await mesh.deadLetters.list("orders", { group: "g" }).all()).map((letter) => letter.error);
+  assert.deepEqual(told.slice(0, 4), ["{ code: 7, why: 'no stock' }", "bare", "undefined", "Symbol(s)"]);
+  assert.ok(told[4].startsWith("{ lines: [ 'xxx") && told[4].length < 500 && !told[4].includes("\n"), told[4]);
+  assert.deepEqual(told.slice(5), ["Error", "an object whose text cannot be made"]);
+  const strict = await client({ onPublish() { throw { code: 7 }; } });
+  await assert.rejects(strict.publish("orders", "x"), (error) => coded("INVALID")(error) && error.message.includes("refused: { code: 7 }"));
+  await assert.rejects(mesh.publish("orders", { toJSON() { throw { code: 7 }; } }), (error) => coded("INVALID")(error) && error.message.includes("JSON: { code: 7 }"));
+  await assert.rejects(mesh.publish({ id: 1 }, "orders"), (error) => coded("INVALID")(error) && error.message.includes("the topic is { id: 1 }"));
 });
 
 test("handlers of one key run one at a time, in order, those of others beside them", async (t) => {

@@ -1,7 +1,9 @@
 // What a program hands in wrong is told it, with what is right, and is never passed over.
 
 import assert from "node:assert/strict";
+import fs from "node:fs/promises";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { connect, event, MeshwireError, nackAfter, onLog, reject } from "meshwire";
 import { program, room, take } from "./rig.mjs";
 
@@ -71,7 +73,7 @@ test("a number, or a name that is none, in place of options is told the right fo
     [() => mesh.publish("orders", "x", { expiresInMs: -1 }), /expiresInMs.*milliseconds/],
     [() => mesh.publish("orders", "x", { deliverAt: new Date(NaN) }), /deliverAt.*Date/],
     [() => mesh.publish("orders", "x", { timeoutMs: 5 }), /AbortSignal\.timeout/],
-    [() => mesh.request("orders", "x", { timeoutMs: -1 }), /request_timeout/],
+    [() => mesh.request("orders", "x", { timeoutMs: -1 }), /timeoutMs: -1 is not a whole number of milliseconds/],
     [() => onLog(() => {}, "debug"), /onLog\(listener, \{ level: "debug" \}\)/],
   ];
   for (const signal of [{}, 5, "x", new AbortController(), null]) {
@@ -88,11 +90,84 @@ test("a number, or a name that is none, in place of options is told the right fo
   assert.equal((await mesh.topics.get("orders")).events, 1);
 });
 
+test("an option that a call does not have is told before what is wrong with its value", async (t) => {
+  const { mesh, gateway } = await room(t);
+  const handler = () => {};
+  for (const odd of [{}, () => {}, [1], null, new Date()]) {
+    await refused(() => mesh.subscribe("orders", { handler: odd }), /handler is no option of subscribe; those are ackWaitMs, .*signal/);
+    await refused(() => mesh.consume("orders", { onMessage: odd }, handler), /onMessage is no option of consume; those are concurrency, /);
+    await refused(() => connect({ url: gateway.url, options: odd }), /options is no option of connect; those are connectTimeoutMs, /);
+    await refused(() => mesh.subscribe("orders", { group: odd }), /option group: .* is neither text, number nor boolean/);
+  }
+  await refused(() => mesh.subscribe("orders", { onDelivery: handler }), /onDelivery is no option of subscribe/);
+  await refused(() => mesh.serve("orders", { start: { position: 1 } }, handler), /start is no option of serve/);
+  await refused(() => mesh.subscribe("orders", { concurrency: 3 }), /concurrency is no option of subscribe; those are ackWaitMs, backoffMaxMs/);
+  await refused(() => mesh.subscribe("orders", { ackWait: 5 }), /ackWait is no option of subscribe; those are ackWaitMs/);
+  await refused(() => connect({ tokn: "x" }), /tokn is no option of connect; those are tlsCertificate/);
+});
+
+test("the options that errors list are those of the page, for each call", async (t) => {
+  const { mesh, gateway } = await room(t);
+  const page = await fs.readFile(new URL("../node.md", import.meta.url), "utf8");
+  const rows = [...page.matchAll(/^\| `(\w+)` \| (`\w+`(?:, `\w+`)*) \|/gm)].map(([, name, calls]) => [name, calls.match(/\w+/g)]);
+  const calls = {
+    connect: (options) => connect({ url: gateway.url, ...options }), subscribe: (options) => mesh.subscribe("t", options),
+    consume: (options) => mesh.consume("t", options, () => {}), serve: (options) => mesh.serve("t", options, () => {}),
+  };
+  const own = ["onDelivery", "onPublish", "onSettle", "onState", "signal"];
+  for (const [call, begin] of Object.entries(calls)) {
+    const wanted = rows.filter(([, of]) => of.includes(call)).map(([name]) => name).sort();
+    // This half lists them where a value is no text, the core otherwise.
+    for (const value of [{}, 1]) {
+      const { message } = await begin({ nonsense: value }).catch((error) => error);
+      const listed = message.match(/those are (.*) \(INVALID\)/)[1].split(", ").filter((name) => !own.includes(name));
+      assert.deepEqual(listed.sort(), wanted, call);
+    }
+  }
+});
+
+test("errors have the names and units of Node", async (t) => {
+  const { mesh, gateway } = await room(t);
+  const handler = () => {};
+  const calls = [
+    [() => mesh.subscribe("orders", { group: "g", ackWaitMs: 1 }), /ackWaitMs is 1; from 1000 to 43200000 is accepted/],
+    [() => mesh.subscribe("orders", { group: "g", backoffMinMs: 10_000, backoffMaxMs: 1 }), /backoffMinMs 10000 is more than backoffMaxMs 1 /],
+    [() => mesh.consume("orders", { concurrency: 0 }, handler), /: concurrency is 0; from 1 to/],
+    [() => mesh.request("orders", "x", { timeoutMs: 0 }), /timeoutMs is 0; from 1 to 43200000/],
+    [() => mesh.request("orders", "x", { timeoutMs: "soon" }), /option timeoutMs: "soon" is not a duration; write a number of milliseconds/],
+    [() => connect({ url: gateway.url, publishWindowEvents: 0 }), /publishWindowEvents is 0/],
+    [() => connect({ url: gateway.url, offlineFile: "/nowhere" }), /option offlineFile .* publishOffline=buffer/],
+    [() => mesh.publish("orders", "x", { key: "" }), /attribute key is empty/],
+    [() => mesh.publish("orders", "x", { key: 5 }), /: key: 5 is not text/],
+    [() => mesh.publish("orders", "x", { deliverAt: new Date(), deliverAfterMs: 1 }), /deliverAt: is said beside deliverAfterMs/],
+    [() => mesh.request("orders", "x", { deliverAfterMs: 5 }), /^request: .*deliverAfterMs and expiresInMs are for events that are published/],
+    [() => mesh.topics.create("orders", { keepMs: 1 }), /no argument "keepMs"; there is topic, durability, retentionMs/],
+    [() => mesh.topics.create("orders", { retentionMs: -1 }), /argument retentionMs is -1/],
+  ];
+  for (const ms of [-1, 1.5, NaN, 1e300]) calls.push([() => connect({ url: gateway.url, connectTimeoutMs: ms }), /option connectTimeoutMs: .* is not a whole number of milliseconds/]);
+  for (const [call, text] of calls) await refused(call, text);
+  // What a program named is told as it is.
+  await assert.rejects(mesh.groups.get("max_age", "ack_wait"), { code: "TOPIC_NOT_FOUND", message: /max_age/ });
+});
+
+test("a URL object is where a gateway is, and what is no list of events is told", async (t) => {
+  const { mesh, gateway } = await room(t);
+  for (const options of [new URL(gateway.url), { url: new URL(gateway.url) }]) {
+    const other = await connect(options);
+    assert.equal(other.state, "connected");
+    await other.close();
+  }
+  for (const odd of [5, { a: 1 }, null, undefined]) await refused(() => mesh.publishBatch("orders", odd), /the events are .*publishBatch\(topic, \[/);
+});
+
 test("data that JSON would make nothing of is refused with what to do", async (t) => {
   const { mesh } = await room(t);
   const odd = [
     [Promise.resolve({ id: 1 }), /await/], [(async () => ({}))(), /await/], [new (class { then() {} })(), /await/], [new Map([["id", 1]]), /Object\.fromEntries/],
     [new Set([1]), /\[\.\.\.set\]/], [(function* () {})(), /generator/], [new Error("x"), /error\.message/],
+    [new DOMException("x"), /error\.message/], [new Blob(["x"]), /arrayBuffer\(\)/], [new URLSearchParams("a=1"), /Object\.fromEntries/], [/x/, /String\(/],
+    [new WeakMap(), /WeakMap.*JSON would make \{\}/], [new WeakSet(), /WeakSet/], [new FormData(), /FormData/], [new Headers(), /Headers/], [[1].values(), /an Array Iterator/],
+    [new ReadableStream(), /ReadableStream/], [NaN, /NaN.*null/], [-Infinity, /-Infinity.*null/], [new Date(NaN), /Invalid Date.*null/], [new Number(NaN), /NaN/],
   ];
   for (const [data, text] of odd) {
     await refused(() => mesh.publish("orders", data), text);
@@ -109,8 +184,10 @@ test("data that JSON would make nothing of is refused with what to do", async (t
   }
   await mesh.publish("orders", new Money());
   await mesh.publish("orders", new (class Order { id = 1; })());
-  const [money, order] = await take(await mesh.subscribe("orders", { group: "g" }), 2);
-  assert.deepEqual([money.json(), order.json()], [{ cents: 5 }, { id: 1 }]);
+  // What is inside is JSON's own affair.
+  for (const data of [{}, [], null, { n: NaN, at: new Date(NaN), of: /x/ }, new (class Empty {})()]) await mesh.publish("orders", data);
+  const came = await take(await mesh.subscribe("orders", { group: "g" }), 7);
+  assert.deepEqual(came.map((delivery) => delivery.json()), [{ cents: 5 }, { id: 1 }, {}, [], null, { n: null, at: null, of: {} }, {}]);
 });
 
 test("half of a surrogate pair in a text is refused where it would be another text", async (t) => {
@@ -138,7 +215,7 @@ test("half of a surrogate pair in a text is refused where it would be another te
   await mesh.publishBatch("others", ["half", "bare", "last"]);
   await mesh.consume("others", { group: "g", maxFailures: 1, signal: stop.signal }, (message) => {
     if (message.text() === "last") stop.abort();
-    else throw message.text() === "bare" ? Object.create(null) : new Error("half \ud800");
+    else throw message.text() === "bare" ? { [inspect.custom]: () => assert.fail() } : new Error("half \ud800");
   });
   const errors = async (topic) => (await mesh.deadLetters.list(topic).all()).map((letter) => letter.error);
   assert.deepEqual(await errors("orders"), ["half \ufffd"]);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { inspect } from "node:util";
 import { event, MeshwireError } from "meshwire";
 import { coded, room, take } from "./rig.mjs";
 
@@ -138,7 +139,7 @@ test("code of the program that runs while an event is read may publish, settle a
   ];
   const refuses = (more) => assert.rejects(mesh.publish("outer", "x", more), coded("INVALID"));
   const wrong = () => (publish("by what fails"), "text of it");
-  await refuses({ attributes: { bad: { toString: wrong } } });
+  await refuses({ attributes: { bad: { [inspect.custom]: wrong } } });
   await refuses({ get subject() { throw wrong(); } });
   await assert.rejects(mesh.publish("outer", { toJSON: () => { throw new Error(wrong()); } }), coded("INVALID"));
   assert.deepEqual((await Promise.all(outer)).map((receipt) => receipt.position), ["1", "2", "3", "5"]);
@@ -158,8 +159,7 @@ test("a batch has one result for each event, in order, and never fails for one o
   assert.deepEqual(results.map((result) => (result.ok ? result.receipt.position : result.error.code)), ["1", "INVALID", "2", "TOO_LARGE", "3"]);
   assert.ok(results[1].error instanceof MeshwireError && results[3].error instanceof MeshwireError);
   assert.deepEqual(await mesh.publishBatch("orders", []), []);
-  await assert.rejects(mesh.publishBatch("orders", 7), TypeError);
-  for (const one of ["abc", Uint8Array.of(1, 2)]) await assert.rejects(mesh.publishBatch("orders", one), coded("INVALID", { operation: "publish" }));
+  for (const one of [7, "abc", Uint8Array.of(1, 2)]) await assert.rejects(mesh.publishBatch("orders", one), coded("INVALID", { operation: "publish" }));
 });
 
 test("a publish can be started, and its receipt asked for later", async (t) => {

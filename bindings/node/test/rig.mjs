@@ -3,8 +3,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { connect } from "meshwire";
+import { connect, onLog } from "meshwire";
 import { Gateway } from "meshwire/testing";
+
+// Gateways are killed and handlers fail here on purpose: what clients warn of is no news.
+onLog(() => {}, { level: "error" });
 
 /** A gateway, and clients of it, for one test. */
 export async function room(t, options = {}) {

@@ -29,7 +29,8 @@ const client = (name) => named(clients, name);
 function problem(error) {
   if (!(error instanceof MeshwireError)) return { code: error?.code ?? "OTHER", message: String(error?.stack ?? error) };
   const { code, number: num, retry, operation, message } = error;
-  return { code, num, retry, operation, message };
+  // Cases know options by the names of the core.
+  return { code, num, retry, operation, message: message.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) };
 }
 
 // Events.

@@ -2,7 +2,8 @@
 // Administration: names and units of docs/http-admin.md, as JavaScript writes them.
 
 const { invalid } = require("./errors.cjs");
-const { shown, isRecord } = require("./pack.cjs");
+const { isRecord } = require("./pack.cjs");
+const { shown, textOf } = require("./text.cjs");
 const { signalOf } = require("./signals.cjs");
 
 const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
@@ -34,7 +35,7 @@ function written(operation, said) {
   try {
     return JSON.stringify(out, (_, value) => (typeof value === "bigint" ? String(value) : value));
   } catch (cause) {
-    throw invalid(operation, `the arguments cannot be written as JSON: ${cause.message}`, cause);
+    throw invalid(operation, `the arguments cannot be written as JSON: ${textOf(cause)}`, cause);
   }
 }
 

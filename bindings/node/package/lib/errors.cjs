@@ -1,6 +1,8 @@
 "use strict";
 
 const { CODES } = require("./codes.cjs");
+const { textOf } = require("./text.cjs");
+const { translated } = require("./names.cjs");
 
 /** What went wrong, where, and what may be done about it. */
 class MeshwireError extends Error {
@@ -33,7 +35,14 @@ function made(code, operation, message, more) {
 
 /** Of what the native half tells. */
 function told(json, stack) {
-  const error = new MeshwireError(JSON.parse(json));
+  const said = JSON.parse(json);
+  // That text is a responder's.
+  if (said.code !== "RESPONDER_FAILED") {
+    const message = translated(said.message, said.code === "INVALID");
+    said.text = said.text.replace(said.message, () => message);
+    said.message = message;
+  }
+  const error = new MeshwireError(said);
   return stack ? at(error, stack) : error;
 }
 
@@ -55,7 +64,7 @@ function native(call) {
       Error.captureStackTrace?.(mine, native);
       throw mine;
     }
-    throw made("INTERNAL", "native", String(error?.message ?? error), { cause: error });
+    throw made("INTERNAL", "native", textOf(error), { cause: error });
   }
 }
 

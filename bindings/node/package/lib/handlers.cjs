@@ -6,11 +6,12 @@ const { Batch, Event, Message } = require("./received.cjs");
 const { Handling, within } = require("./handling.cjs");
 const { CONSUMER, RESPONDER } = require("./loop.cjs");
 const { invalid, native: call } = require("./errors.cjs");
-const { alone, shown, textOf, reasoned } = require("./pack.cjs");
+const { alone, reasoned } = require("./pack.cjs");
+const { shown, textOf } = require("./text.cjs");
 const { millis } = require("./said.cjs");
 const { onAbort } = require("./signals.cjs");
 
-/** How a handler may end other than by returning or throwing. */
+/** How a handler may end other than by acking or failing: returned and thrown alike. */
 class Settlement {
   constructor(how, delayMs, reason) {
     this.how = how;
@@ -156,6 +157,7 @@ function consume(loop, client, topic, pairs, signal, handler, hooks) {
       else loop.drop(batch.number, index);
     };
     const failed = (error) => {
+      if (error instanceof Settlement) return ended(error);
       handling.runs = false;
       if (!running.delete(of)) return loop.drop(batch.number, index);
       loop.fail(batch.number, index, textOf(error));

@@ -3,7 +3,7 @@
 
 const { types } = require("node:util");
 const { invalid } = require("./errors.cjs");
-const { shown, textOf } = require("./pack.cjs");
+const { shown, textOf } = require("./text.cjs");
 const { log } = require("./logs.cjs");
 
 const NAMES = ["onPublish", "onDelivery", "onSettle"];

@@ -1,12 +1,17 @@
 "use strict";
+// What the client logs: for the program's listeners, and without one what goes wrong is a warning of the process.
 
 const { loop: here } = require("./loop.cjs");
 const { invalid, native: call } = require("./errors.cjs");
 const { settings } = require("./said.cjs");
 
 const LEVELS = ["trace", "debug", "info", "warn", "error"];
+/** What is told without a listener. */
+const WRONG = LEVELS.indexOf("warn");
+
 const listeners = new Set();
-let finest = LEVELS.length;
+/** From which level on this environment is told, and whether it is for a listener; nothing yet. */
+let heard = { least: LEVELS.length, listens: false };
 
 function hear(loop) {
   const { records, dropped } = JSON.parse(call(() => loop.bridge.logs()));
@@ -14,8 +19,10 @@ function hear(loop) {
 }
 
 function spread(record) {
+  const grave = LEVELS.indexOf(record.level);
+  if (listeners.size === 0 && grave >= WRONG) process.emitWarning(record.text, "MeshwireWarning");
   for (const { tell, level } of listeners) {
-    if (LEVELS.indexOf(record.level) < level) continue;
+    if (grave < level) continue;
     try {
       tell(record);
     } catch (error) {
@@ -27,11 +34,28 @@ function spread(record) {
   }
 }
 
-/** Tells listeners of something that this half logs; where there are none it is a warning of the process. */
+/** Has the native half tell what somebody wants to hear, and no more than that. */
+function attend(loop) {
+  const listens = listeners.size > 0;
+  const least = listens ? Math.min(...[...listeners].map(({ level }) => level)) : WRONG;
+  if (least === heard.least && listens === heard.listens) return;
+  call(() => loop.bridge.listen(LEVELS[least], () => hear(loop), !listens));
+  heard = { least, listens };
+}
+
+/** Tells of something that this half logs. */
 function log(level, text) {
-  const record = Object.freeze({ level, target: "meshwire", text, time: new Date(), dropped: 0 });
-  if (listeners.size === 0) process.emitWarning(text, "MeshwireWarning");
-  else spread(record);
+  spread(Object.freeze({ level, target: "meshwire", text, time: new Date(), dropped: 0 }));
+}
+
+/** From now on there is a client, which may log. */
+function begin(loop) {
+  if (heard.least < LEVELS.length) return;
+  try {
+    attend(loop);
+  } catch {
+    // Clients go on without logs.
+  }
 }
 
 /** Tells of what the client logs; gives a function that ends it. */
@@ -41,18 +65,22 @@ function onLog(tell, options) {
   const least = LEVELS.indexOf(level);
   if (least < 0) throw invalid("logs", `level ${String(level)}: there is ${LEVELS.join(", ")}`);
   const loop = here();
-  if (least < finest) {
-    call(() => loop.bridge.listen(level, () => hear(loop)));
-    finest = least;
-  }
+  // What was logged before is not for it.
+  hear(loop);
   const listener = { tell, level: least };
   listeners.add(listener);
-  return () => {
+  try {
+    attend(loop);
+  } catch (error) {
     listeners.delete(listener);
-    if (listeners.size > 0) return;
-    loop.bridge.deafen();
-    finest = LEVELS.length;
+    throw error;
+  }
+  return () => {
+    if (!listeners.has(listener)) return;
+    hear(loop);
+    listeners.delete(listener);
+    attend(loop);
   };
 }
 
-module.exports = { onLog, log };
+module.exports = { onLog, log, begin };

@@ -5,6 +5,7 @@
 const { native, version } = require("./native.cjs");
 const { Writer, drafted } = require("./pack.cjs");
 const { onAbort } = require("./signals.cjs");
+const { textOf } = require("./text.cjs");
 const { MeshwireError, told, at, native: call, made } = require("./errors.cjs");
 
 const PUBLISH = 1, ACK = 2, NACK = 3, NACK_AFTER = 4, REJECT = 5, EXTEND = 6, DROP = 7, FAIL = 8, ANSWER = 9, RELEASE = 10, CLAIM = 11,
@@ -212,7 +213,7 @@ class Loop {
         draft = drafted("publish", value, said);
       } catch (error) {
         const ours = error instanceof MeshwireError;
-        return reject(ours ? error : made("INVALID", "publish", String(error?.message ?? error), { cause: error }));
+        return reject(ours ? error : made("INVALID", "publish", textOf(error), { cause: error }));
       }
       const operation = new Operation(resolve, reject, undefined);
       operation.publishes = true;

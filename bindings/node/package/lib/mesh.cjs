@@ -2,7 +2,8 @@
 
 const { loop: here, NOTHING, CLIENT, SUBSCRIPTION, REPLIES, STARTED } = require("./loop.cjs");
 const { MeshwireError, invalid, native: call, told } = require("./errors.cjs");
-const { alone, outgoing, Writer, event: write, shown, wellFormed } = require("./pack.cjs");
+const { alone, outgoing, Writer, event: write, wellFormed } = require("./pack.cjs");
+const { shown, textOf } = require("./text.cjs");
 const { pairs, settings, millis, isOptions } = require("./said.cjs");
 const { signalOf } = require("./signals.cjs");
 const { hooks: hooksOf } = require("./hooks.cjs");
@@ -12,6 +13,7 @@ const { rooms, named: camel } = require("./admin.cjs");
 const { Replies } = require("./replies.cjs");
 const { consume, serve, handled } = require("./handlers.cjs");
 const { ending } = require("./handling.cjs");
+const logs = require("./logs.cjs");
 
 const STATES = ["disconnected", "connecting", "connected", "reconnecting", "draining", "closed"];
 
@@ -106,6 +108,9 @@ class Mesh {
     const signal = signalOf("publish", settings("publish", options, ["signal"], "publishBatch(topic, events, { signal })"));
     if (typeof values === "string" || ArrayBuffer.isView(values)) {
       throw invalid("publish", "a batch is an iterable of events; text and bytes are one event");
+    }
+    if (typeof values?.[Symbol.iterator] !== "function") {
+      throw invalid("publish", `the events are ${shown(values)}, which is no iterable: publishBatch(topic, [one, two])`);
     }
     const writer = new Writer();
     const results = [];
@@ -278,7 +283,7 @@ async function watch(mesh, loop, number, tell) {
 
 function refused(error) {
   if (error instanceof MeshwireError) return error;
-  return invalid("publish", `the event was refused: ${error?.message ?? error}`, error);
+  return invalid("publish", `the event was refused: ${textOf(error)}`, error);
 }
 
 /** A publish on its way, which goes on whether its receipt is asked for or not. */
@@ -304,11 +309,12 @@ class PendingReceipt {
 /** Connects to a gateway. */
 async function connect(options, more) {
   if (more !== undefined) throw invalid("connect", 'it takes one of both: connect("mesh://host"), or connect({ url: "mesh://host", ...options })');
-  const said = typeof options === "string" ? { url: options } : options;
+  const said = typeof options === "string" || options instanceof URL ? { url: String(options) } : options;
   const loop = here();
   const written = pairs("connect", said);
   const [signal, hooks, onState] = [signalOf("connect", said), hooksOf(said), said?.onState];
   if (onState !== undefined && typeof onState !== "function") throw invalid("connect", `onState: ${shown(onState)} is no function`);
+  logs.begin(loop);
   const start = (tag) => loop.bridge.connect(tag, written);
   const number = await loop.ask(start, { signal, release: CLIENT, caller: connect });
   return new Mesh(KEY, loop, number, hooks, onState);

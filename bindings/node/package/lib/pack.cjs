@@ -3,6 +3,8 @@
 
 const { types } = require("node:util");
 const { invalid } = require("./errors.cjs");
+const { shown, textOf, isError, isWellFormed } = require("./text.cjs");
+const { json, isLater } = require("./json.cjs");
 
 const CODE = { id: 0, source: 1, type: 2, partitionkey: 3, subject: 4, datacontenttype: 5, dataschema: 6, time: 7, specversion: 8 };
 const NAMED = 16, INTEGER = 17, BOOLEAN = 18, BINARY = 19, TIME = 20;
@@ -196,41 +198,16 @@ function outgoing(operation, value, said) {
   return new Outgoing(value, said);
 }
 
-function shown(value) {
-  try {
-    return typeof value === "string" ? JSON.stringify(value) : String(value);
-  } catch {
-    return typeof value;
-  }
-}
-
-const isWellFormed =
-  typeof String.prototype.isWellFormed === "function" ? (text) => text.isWellFormed() : (text) => !/\p{Surrogate}/u.test(text);
-
 /** A text that can be written; half of a surrogate pair would become another character on its way. */
 function wellFormed(operation, name, text) {
   if (isWellFormed(text)) return text;
   throw invalid(operation, `${name}: the text has half of a surrogate pair, which UTF-8 has no place for; toWellFormed() replaces it`);
 }
 
-/** What is said of an error, whatever was thrown, as text that can be written. */
-function textOf(error) {
-  const text = error instanceof Error || types.isNativeError(error) ? shownText(error.message) : shownText(error);
-  return isWellFormed(text) ? text : text.replace(/\p{Surrogate}/gu, "\ufffd");
-}
-
-function shownText(value) {
-  try {
-    return String(value);
-  } catch {
-    return `a ${typeof value} whose text cannot be made`;
-  }
-}
-
 /** Why a delivery is rejected: text as it is, and what an error says. */
 function reasoned(operation, reason) {
   if (typeof reason === "string") return wellFormed(operation, "reason", reason);
-  if (reason instanceof Error || types.isNativeError(reason)) return textOf(reason);
+  if (isError(reason)) return textOf(reason);
   throw invalid(operation, `reason: ${shown(reason)} is neither text nor an Error`);
 }
 
@@ -242,15 +219,13 @@ function isRecord(value) {
   return !(Array.isArray(value) || types.isMap(value) || types.isSet(value) || isLater(value));
 }
 
-const isLater = (value) => types.isPromise(value) || (typeof value?.then === "function" && typeof value.toJSON !== "function");
-
-function textOption(operation, writer, name, value) {
+function textOption(operation, writer, name, value, as = `attribute ${name}`) {
   if (typeof value !== "string") {
     if (name === "time" && value instanceof Date) return time(operation, writer, name, value);
-    throw invalid(operation, `attribute ${name}: ${shown(value)} is not text`);
+    throw invalid(operation, `${as}: ${shown(value)} is not text`);
   }
   writer.byte(CODE[name]);
-  writer.text(wellFormed(operation, `attribute ${name}`, value));
+  writer.text(wellFormed(operation, as, value));
 }
 
 function time(operation, writer, name, value) {
@@ -297,34 +272,6 @@ function asBytes(value) {
   return undefined;
 }
 
-/** What JSON would make nothing of, and what to do. */
-function emptied(value) {
-  if (isLater(value)) return "a promise: await it first";
-  if (types.isMap(value)) return "a Map: make it an object, as by Object.fromEntries(map)";
-  if (types.isSet(value)) return "a Set: make it an array, as by [...set]";
-  if (types.isGeneratorObject(value)) return "a generator, which was not run: make it an array";
-  if (types.isNativeError(value)) return "an Error: say what of it is the data, such as { message: error.message }";
-  return undefined;
-}
-
-function json(operation, value) {
-  if (typeof value === "object" && value !== null) {
-    const of = Object.getPrototypeOf(value);
-    const what = of === Object.prototype || of === Array.prototype || typeof value.toJSON === "function" ? undefined : emptied(value);
-    if (what) throw invalid(operation, `the data is ${what}`);
-  }
-  let text;
-  try {
-    text = JSON.stringify(value);
-  } catch (cause) {
-    const big = cause instanceof TypeError && /BigInt/.test(cause.message);
-    const why = big ? "it has a BigInt, which JSON does not have: make it text, as positions are" : cause.message;
-    throw invalid(operation, `the data cannot be written as JSON: ${why}`, cause);
-  }
-  if (text === undefined) throw invalid(operation, `the data cannot be written as JSON: it is a ${typeof value}`);
-  return text;
-}
-
 function span(operation, writer, kind, name, value) {
   const millis = value instanceof Date ? value.getTime() : value;
   const isTime = kind === DELIVER_AT ? value instanceof Date && !Number.isNaN(millis) : typeof millis === "number" && millis >= 0;
@@ -348,7 +295,7 @@ function attributes(operation, writer, value, said) {
           textOption(operation, writer, name, given);
           break;
         case "key":
-          textOption(operation, writer, "partitionkey", given);
+          textOption(operation, writer, "partitionkey", given, "key");
           break;
         case "attributes":
           if (!isRecord(given)) throw invalid(operation, `attributes: ${shown(given)} is not an object of names and values`);
@@ -440,4 +387,4 @@ function alone(operation, value, said) {
   return writer.taken();
 }
 
-module.exports = { Writer, Outgoing, outgoing, drafted, event, alone, shown, textOf, reasoned, wellFormed, isRecord };
+module.exports = { Writer, Outgoing, outgoing, drafted, event, alone, reasoned, wellFormed, isRecord };

@@ -3,14 +3,20 @@
 
 const { OPTIONS } = require("./options.cjs");
 const { invalid } = require("./errors.cjs");
-const { shown, wellFormed, isRecord } = require("./pack.cjs");
+const { wellFormed, isRecord } = require("./pack.cjs");
+const { shown } = require("./text.cjs");
+const { coreName, OF } = require("./names.cjs");
 
 /** What only this half reads. */
-const OWN = new Set(["signal", "onState", "onPublish", "onDelivery", "onSettle"]);
+const OWN = new Set(["onState", "onPublish", "onDelivery", "onSettle"]);
 
 function value(operation, name, given, unit) {
   switch (typeof given) {
     case "number":
+      if (unit && !(Number.isSafeInteger(given) && given >= 0)) {
+        throw invalid(operation, `option ${name}: ${given} is not a whole number of milliseconds from 0`);
+      }
+      return `${given}${unit}`;
     case "bigint":
       return `${given}${unit}`;
     case "string":
@@ -18,7 +24,12 @@ function value(operation, name, given, unit) {
     case "boolean":
       return String(given);
   }
-  throw invalid(operation, `option ${name}: ${given === null ? "null" : `a ${typeof given}`} is neither text, number nor boolean`);
+  if (name === "url" && given instanceof URL) return given.href;
+  const names = OF[operation];
+  if (names && name !== "position" && !names.includes(name)) {
+    throw invalid(operation, `${name} is no option of ${operation}; those are ${names.join(", ")}, signal`);
+  }
+  throw invalid(operation, `option ${name}: ${shown(given)} is neither text, number nor boolean`);
 }
 
 /** Where to begin. */
@@ -69,11 +80,11 @@ function pairs(operation, options, aliases = {}) {
   const out = [];
   for (const name in options) {
     const given = options[name];
-    if (given === undefined || OWN.has(name)) continue;
+    if (given === undefined || name === "signal" || (operation === "connect" && OWN.has(name))) continue;
     const known = OPTIONS[aliases[name] ?? name];
-    if (name === "start") out.push("start", start(operation, given));
+    if (name === "start" && OF[operation].includes(name)) out.push("start", start(operation, given));
     else if (known) out.push(known[0], value(operation, name, given, known[1]));
-    else out.push(name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value(operation, name, given, ""));
+    else out.push(OF[operation].includes(name) ? coreName(name) : name, value(operation, name, given, ""));
   }
   return out;
 }

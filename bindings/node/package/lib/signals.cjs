@@ -2,7 +2,7 @@
 // Calls that an AbortSignal ends: one listener on each signal, however many they are.
 
 const { invalid } = require("./errors.cjs");
-const { shown } = require("./pack.cjs");
+const { shown } = require("./text.cjs");
 
 /** What is to be told, by its signal. */
 const waiting = new WeakMap();

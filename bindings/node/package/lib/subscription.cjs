@@ -5,6 +5,8 @@ const { SUBSCRIPTION } = require("./loop.cjs");
 const { invalid } = require("./errors.cjs");
 const { settings, millis } = require("./said.cjs");
 const { signalOf, onAbort } = require("./signals.cjs");
+const { textOf } = require("./text.cjs");
+const { log } = require("./logs.cjs");
 
 /** Most deliveries that are taken ahead of the program: until it is handed them the library looks after them. */
 const MOST = 1024;
@@ -32,8 +34,6 @@ class Subscription {
   #claim = { batch: 0, index: 0, waits: false };
   #asking;
   #last;
-  /** What a hook threw behind others of a batch, for the next call. */
-  #mistake;
   #weak;
   #over = false;
 
@@ -63,20 +63,15 @@ class Subscription {
   /** The next delivery. */
   next(options) {
     const now = Date.now();
-    if (this.#batch !== undefined && options === undefined && this.#mistake === undefined && this.#loop.mayGoOn(now)) {
-      try {
-        const delivery = this.#hand(now);
-        if (delivery !== undefined) return Promise.resolve({ value: delivery, done: false });
-      } catch (error) {
-        return Promise.reject(error);
-      }
+    if (this.#batch !== undefined && options === undefined && this.#loop.mayGoOn(now)) {
+      const delivery = this.#hand(now);
+      if (delivery !== undefined) return Promise.resolve({ value: delivery, done: false });
     }
     return this.#wait(options);
   }
 
   async #wait(options) {
     const signal = signalOf("receive", settings("receive", options, ["signal"], "next({ signal })"));
-    this.#look();
     for (;;) {
       if (signal?.aborted) throw signal.reason;
       if (this.#batch !== undefined) {
@@ -100,33 +95,16 @@ class Subscription {
     const { timeoutMs } = settings("receive", options, ["timeoutMs", "signal"], "batch(most, { timeoutMs: 1000 })");
     const signal = signalOf("receive", options);
     const until = timeoutMs === undefined ? Infinity : Date.now() + millis("receive", "timeoutMs", timeoutMs);
-    this.#look();
     const taken = [];
     let waited = false;
     for (;;) {
       if (signal?.aborted) throw signal.reason;
-      this.#hands(taken, most);
+      while (taken.length < most && this.#batch !== undefined) this.#handBatch(most - taken.length, taken);
       if (taken.length > 0 || this.#over || (waited && Date.now() >= until)) return taken;
       const left = until === Infinity ? -1 : Math.max(0, until - Date.now());
       await this.#fetch(most, left, signal);
       waited = true;
     }
-  }
-
-  /** Hands out what is at hand. What a hook throws behind others is told by the next call. */
-  #hands(taken, most) {
-    try {
-      while (taken.length < most && this.#batch !== undefined) this.#handBatch(most - taken.length, taken);
-    } catch (error) {
-      if (taken.length === 0) throw error;
-      this.#mistake = { error };
-    }
-  }
-
-  #look() {
-    const mistake = this.#mistake;
-    this.#mistake = undefined;
-    if (mistake) throw mistake.error;
   }
 
   /** Takes what comes into the batch. Several may wait for it; when none does any more, nothing is asked for. */
@@ -204,32 +182,28 @@ class Subscription {
     let index = this.#at;
     const end = Math.min(batch.count, index + most);
     const gone = this.#loop.bridge.claimBatch(batch.number, index, end - index);
-    try {
-      while (index < end) {
-        const at = index++;
-        if (!gone.includes(at)) taken.push(this.#made(batch, at));
-      }
-    } finally {
-      // Of a hook that throws the rest is still at hand.
-      this.#at = index;
-      this.#claimed = -1;
-      if (index === batch.count) this.#batch = undefined;
+    // Before the hook, which may end the subscription.
+    this.#at = end;
+    this.#claimed = -1;
+    if (end === batch.count) this.#batch = undefined;
+    for (; index < end; index++) {
+      const delivery = gone.includes(index) ? undefined : this.#made(batch, index);
+      if (delivery !== undefined) taken.push(delivery);
     }
   }
 
+  /** A delivery; nothing if the hook fails for it: then it comes again, and the loop goes on with the next. */
   #made(batch, index) {
     const delivery = new Delivery(batch, index, this.#hooks?.onSettle);
     this.#last = delivery;
-    if (this.#hooks?.onDelivery) {
-      try {
-        this.#hooks.onDelivery(delivery);
-      } catch (error) {
-        // The hook may have settled it itself.
-        if (!delivery.settled) delivery.nack();
-        throw error;
-      }
+    if (this.#hooks?.onDelivery === undefined) return delivery;
+    try {
+      this.#hooks.onDelivery(delivery);
+      return delivery;
+    } catch (error) {
+      failed(delivery, error);
+      return undefined;
     }
-    return delivery;
   }
 
   /** Gives back what the program was not handed. */
@@ -267,6 +241,14 @@ class Subscription {
     this.#end(true);
     return Promise.resolve({ value, done: true });
   }
+}
+
+/** The hook failed for a delivery, which it may have settled itself. */
+function failed(delivery, error) {
+  const { topic, id, attempt } = delivery;
+  const comes = delivery.settled ? "it had settled the event" : "the event comes again";
+  log("warn", `the onDelivery hook failed; ${comes} topic=${topic} id=${id} attempt=${attempt} problem=${JSON.stringify(textOf(error))}`);
+  if (!delivery.settled) delivery.nack();
 }
 
 /** What comes first: it, the signal, or the end of so many milliseconds; -1 is no end. */
