@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meshwire_embed::{Completion, Error, Outcome, Receipt, Result, State, Work};
+use meshwire_embed::{Completion, Error, Job, Outcome, Receipt, Result, State, Work};
 use napi::bindgen_prelude::{ToNapiValue, check_status, sys};
 use serde_json::{Value, json};
 
@@ -169,7 +169,7 @@ impl Bridge {
             Outcome::Jobs(jobs) => {
                 let mut writer = Writer::new(jobs.len());
                 jobs.iter().for_each(|job| writer.job(job));
-                let held = |work| match work {
+                let held = |work: Work<Job>| match work {
                     // Its handler is called with this batch.
                     Work::Begin(mut job) => {
                         job.begin();
