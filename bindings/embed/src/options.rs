@@ -161,9 +161,12 @@ impl<'a> Reader<'a> {
         self.read(name, parse_count)
     }
 
-    /// A count that a group's setting has room for; larger ones are beyond its bounds anyhow.
+    /// A count that a group's setting has room for.
     fn small(&self, name: &str) -> Result<Option<u32>> {
-        Ok(self.count(name)?.map(|count| u32::try_from(count).unwrap_or(u32::MAX)))
+        self.read(name, |text| {
+            let count = parse_count(text)?;
+            u32::try_from(count).map_err(|_| format!("{count} is more than {}", u32::MAX))
+        })
     }
 
     fn size(&self, name: &str) -> Result<Option<u64>> {

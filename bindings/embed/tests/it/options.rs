@@ -78,6 +78,7 @@ fn every_option_of_a_subscription_is_read_and_what_is_wrong_with_one_is_said_wit
         ("prefetch_events", "0", "prefetch_events is 0"),
         ("max_failures", "99999999999", "max_failures"),
         ("ack_wait", "5ms", "ack_wait is 5ms; from 1s to 12h is accepted"),
+        ("max_rate", "99999999999", "option max_rate: 99999999999 is more than 4294967295"),
         ("member", "m", "needs a broadcast group"),
     ] {
         let error = client.wait(subscribe("orders", &[("group", "h"), (name, value)])).unwrap_err();
