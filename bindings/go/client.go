@@ -164,7 +164,7 @@ type Stats struct {
 	ProtocolErrors uint64 `json:"protocol_errors"`
 	Silences       uint64 `json:"silences"`
 	// SettlesDropped came too late to be sent. LeasesLost were confirmed settles that came too late, and plain acks and rejects of what had
-	// been given back because the program did nothing for an ack wait.
+	// been given back because the program did nothing for an ack wait, or their subscription or the client had ended.
 	SettlesDropped uint64 `json:"settles_dropped"`
 	LeasesLost     uint64 `json:"leases_lost"`
 	// Requests have not had their last reply. Of replies that nobody waited for RepliesDropped came over a connection that is gone,

@@ -455,7 +455,7 @@ impl Inbox {
     }
 
     /// Its subscription has ended, and what is in hand was given back: what is settled from here on comes too late.
-    pub(crate) fn is_over(&self) {
+    pub(crate) fn set_over(&self) {
         self.lock().over = true;
     }
 

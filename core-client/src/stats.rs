@@ -42,7 +42,8 @@ pub struct Stats {
     /// Plain settles that came too late to be sent: their lease was gone with the session.
     pub settles_dropped: u64,
     /// Confirmed settles that were answered `LEASE_LOST`, and plain acks and rejects of what had been given back because the program
-    /// did nothing for an ack wait. A plain one that only the gateway finds too late is not among them.
+    /// did nothing for an ack wait, or because their subscription or the client had ended. A plain one that only the gateway finds too late
+    /// is not among them.
     pub leases_lost: u64,
     /// Requests without their last reply, now.
     pub requests: u64,

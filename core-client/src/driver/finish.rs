@@ -104,7 +104,7 @@ impl Driver {
         }
         for inlet in self.inlets.values() {
             inlet.inbox.end(End::Quiet);
-            inlet.inbox.is_over();
+            inlet.inbox.set_over();
         }
         self.session.close();
         self.carry_out();

@@ -134,7 +134,7 @@ impl Driver {
             Command::Unsubscribe(inbox) => {
                 if let Some(id) = inbox.id.get().copied() {
                     self.settle(id, &inbox);
-                    inbox.is_over();
+                    inbox.set_over();
                     self.session.unsubscribe(id);
                     self.inlets.remove(&id);
                 }
