@@ -295,8 +295,10 @@ impl Inbox {
         let mut contents = self.lock();
         let mut warning = None;
         if is_final(&settled.how) {
-            let lost = if contents.over { settled.count.into() } else { contents.prefetched.lost(settled.range()) };
-            warning = match contents.over {
+            // Without a group nothing comes again.
+            let over = contents.over && !self.ack_wait.borrow().is_zero();
+            let lost = if over { settled.count.into() } else { contents.prefetched.lost(settled.range()) };
+            warning = match over {
                 true => contents.late.left(lost),
                 false => contents.late.settled(position, self.is_stale(settled.generation), lost),
             };
