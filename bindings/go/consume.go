@@ -250,7 +250,7 @@ func (c *Client) Consume(ctx context.Context, topic string, handler Handler, opt
 func (l *loop) consume(ctx context.Context, topic string, handle native.Handle, handler Handler) {
 	d := &Delivery{from: &origin{core: l.core, job: &job{core: l.core, handle: handle}}}
 	var come come
-	err := unpack(native.Works, []native.Handle{handle}, topic, func(read *messages) { come = d.take(read) })
+	err := unpack(native.Works, []native.Handle{handle}, topic, 0, func(read *messages) { come = d.take(read) })
 	if err != nil {
 		native.EndJob(handle, native.HandledBad, -1, err.Error())
 		return

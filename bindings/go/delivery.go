@@ -60,9 +60,10 @@ func (c *core) keep(all []native.Handle) *origin {
 	return kept
 }
 
-// deliveries reads a batch.
-func (c *core) deliveries(handles []native.Handle, topic string) (all []Delivery, err error) {
-	err = unpack(native.Deliveries, handles, topic, func(read *messages) {
+// deliveries reads a batch, and says how many bytes its events take; that may be guessed.
+func (c *core) deliveries(handles []native.Handle, topic string, guess int) (all []Delivery, size int, err error) {
+	err = unpack(native.Deliveries, handles, topic, guess, func(read *messages) {
+		size = len(read.events)
 		kept := c.keep(handles)
 		all = make([]Delivery, len(handles))
 		for at := range all {
@@ -71,7 +72,7 @@ func (c *core) deliveries(handles []native.Handle, topic string) (all []Delivery
 			d.take(read)
 		}
 	})
-	return all, err
+	return all, size, err
 }
 
 func again(operation string) error {

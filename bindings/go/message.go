@@ -271,10 +271,10 @@ func shared(bytes []byte) string { return unsafe.String(unsafe.SliceData(bytes),
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // unpack has the library write messages down, and has them read.
-func unpack(kind int, things []native.Handle, topic string, read func(*messages)) error {
+func unpack(kind int, things []native.Handle, topic string, guess int, read func(*messages)) error {
 	heads := scratch.Get().(*[]byte)
 	defer scratch.Put(heads)
-	said, events, failure := native.Pack(kind, things, *heads)
+	said, events, failure := native.Pack(kind, things, *heads, guess)
 	if failure != nil {
 		return failed(failure)
 	}

@@ -30,7 +30,7 @@ func (c *core) asked(data any, options []RequestOption) ([]byte, string, error) 
 
 func replies(handles []native.Handle) ([]*Reply, error) {
 	all := make([]*Reply, len(handles))
-	err := unpack(native.Reply, handles, "", func(read *messages) {
+	err := unpack(native.Reply, handles, "", 0, func(read *messages) {
 		for at := range all {
 			all[at] = &Reply{}
 			all[at].take(read)

@@ -116,7 +116,7 @@ func (c *Client) serve(
 	return l.run(ctx, func(ctx context.Context, work native.Work) {
 		r := &Request{}
 		var come come
-		err := unpack(native.Works, []native.Handle{work.Request}, topic, func(read *messages) { come = r.take(read) })
+		err := unpack(native.Works, []native.Handle{work.Request}, topic, 0, func(read *messages) { come = r.take(read) })
 		if err != nil {
 			native.FailRequest(work.Request, err.Error())
 			return

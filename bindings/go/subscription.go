@@ -33,6 +33,8 @@ type stream struct {
 	// failed came behind the last batch.
 	failed  error
 	handles []native.Handle
+	// size is how many bytes an event of the last batch took; 0: there is no guess for the next one.
+	size int
 	// claimed is when the library was last told that the program was handed one.
 	claimed time.Time
 
@@ -60,6 +62,9 @@ func (t turn) try() bool {
 // mostAtOnce is as many as are sent ahead by default, so that a batch is what is there. Until the program is handed them the library looks
 // after them.
 const mostAtOnce = 256
+
+// guessable is how large events may be for a guess: a bad one for large events would be much memory for nothing.
+const guessable = 4 << 10
 
 // claimAge is how long what the program is handed may wait to be claimed, so that a program that is fast pays no call for each: far below the
 // shortest ack wait, in which the library takes nothing back, and below what a reconnect takes.
@@ -277,11 +282,15 @@ func (s *stream) more(most int) error {
 
 // read has deliveries at hand. The turn is held.
 func (s *stream) read(handles []native.Handle) error {
-	here, err := s.core.deliveries(handles, s.topic)
+	guess := len(handles) * s.size
+	here, size, err := s.core.deliveries(handles, s.topic, guess+guess/16)
 	if err != nil {
 		return err
 	}
 	s.here, s.next = here, 0
+	if s.size = (size + len(handles) - 1) / max(len(handles), 1); s.size > guessable {
+		s.size = 0
+	}
 	return nil
 }
 

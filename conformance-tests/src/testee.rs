@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// How long a testee may take to end once it was told to.
 const EXIT: Duration = Duration::from_secs(10);
-/// What is told of a process that was made for one case, when it has ended: its code.
+/// What is told of a process that was made for one case, when it has ended: its code. On the error stream too, behind what the case said there.
 const EXITED: &str = "exited";
 /// Lines that wait for the runner; over it the testee waits.
 const LINES: usize = 4096;
@@ -55,6 +55,8 @@ struct Process {
     lines: Receiver<Result<Line, String>>,
     /// What it said on the error stream since its case began.
     logs: Arc<Mutex<String>>,
+    /// The error stream has come to the end of a case.
+    ends: Receiver<()>,
     logging: thread::JoinHandle<()>,
 }
 
@@ -97,12 +99,17 @@ impl Program {
         });
         let logs = Arc::<Mutex<String>>::default();
         let said = Arc::clone(&logs);
+        let (sender, ends) = sync_channel(LINES);
         let logging = thread::spawn(move || {
             for line in BufReader::new(errors).lines().map_while(Result::ok) {
-                *locked(&said) += &(line + "\n");
+                if !is_end(&line) {
+                    *locked(&said) += &(line + "\n");
+                } else if sender.send(()).is_err() {
+                    return;
+                }
             }
         });
-        Ok(Process { child, input, lines, logs, logging })
+        Ok(Process { child, input, lines, logs, ends, logging })
     }
 
     /// A process that has no case yet.
@@ -116,6 +123,10 @@ impl Program {
         process.input.write_all(b"\n").context("the testee that plays many cases has ended")?;
         Ok(process)
     }
+}
+
+fn is_end(line: &str) -> bool {
+    serde_json::from_str::<Value>(line).is_ok_and(|line| line.get(EXITED).is_some())
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -156,6 +167,8 @@ impl Testee {
         if self.program.waiting.is_some() {
             let status = self.until(until, &mut left, |line| line.get(EXITED).cloned()).context("at its end")?;
             ensure!(status == 0, "the testee ended with {status}");
+            let rest = until.saturating_duration_since(Instant::now());
+            self.process.ends.recv_timeout(rest).context("the end of the case did not come on the error stream")?;
         } else {
             self.ended(until)?;
         }
@@ -226,7 +239,9 @@ mod tests {
 [ "$1" = --many ] || exit 9
 while read -r begin; do
   (echo "{\"of\":$$}"; echo noise >&2; while read -r line; do case $line in *exit*) echo '{"id":7}'; exit 0;; *die*) exit 3;; esac; done)
-  echo "{\"exited\":$?}"
+  exited="{\"exited\":$?}"
+  echo "$exited"
+  echo "$exited" >&2
 done
 "#;
 
@@ -244,7 +259,7 @@ done
         };
         let (mut first, of_first) = begin();
         assert!(first.exit(7).unwrap().is_empty());
-        first.kill();
+        assert_eq!(first.kill(), "noise\n");
         let (mut second, of_second) = begin();
         assert_eq!(of_first, of_second);
         second.send(&json!({"op": "die"})).unwrap();

@@ -28,7 +28,7 @@ pub use counted::{Counted, counted};
 pub use error::{ErrorKind, Retry};
 pub use event::{
     AttributeValue, Attributes, Data, Defaults, Event, EventError, EventLayout, EventLimits, EventParts, EventRun,
-    EventRunBuilder, EventView, Identity, TimedEvent, Timing, event_identity,
+    EventRunBuilder, EventView, Identity, OptionalAttributes, TimedEvent, Timing, event_identity,
 };
 pub use excerpt::excerpt;
 pub use moment::{Moment, NoTime, UnixMillis};

@@ -46,7 +46,8 @@ pub struct mw_string {
 impl mw_string {
     pub(crate) const NONE: Self = Self { ptr: std::ptr::null(), len: 0 };
 
-    pub(crate) const fn of(text: &str) -> Self {
+    /// Text that was checked before.
+    pub(crate) const fn of(text: &[u8]) -> Self {
         Self { ptr: text.as_ptr().cast(), len: text.len() }
     }
 }

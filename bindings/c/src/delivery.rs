@@ -102,14 +102,22 @@ pub unsafe extern "C" fn mw_read(
         // SAFETY: its first field is its size.
         let size = unsafe { messages.cast::<usize>().read() };
         check_size::<mw_message>("read", size, NEW_MESSAGE)?;
-        for at in 0..count {
-            // SAFETY: the program says that there are so many.
-            let delivery = unsafe { batch.add(at).read() };
-            let message = look(delivery, "read", |delivery| Ok(mw_message::of(Message::Delivery(delivery))))?;
-            // SAFETY: the program has places for so many, of this size.
-            unsafe { message.put(messages.byte_add(at * size), size) };
-        }
-        Ok(())
+        // SAFETY: the program says that there are so many.
+        let numbers = (0..count).map(|at| unsafe { batch.add(at).read() }.addr());
+        let (mut at, mut all) = (0, Ok(()));
+        deliveries().visit(numbers, "read", |found| {
+            if all.is_ok() {
+                all = found.and_then(|(batch, part)| {
+                    let message = mw_message::of(Message::Delivery(batch.get(part, "read")?));
+                    // SAFETY: the program has places for so many, of this size.
+                    unsafe { message.put(messages.byte_add(at * size), size) };
+                    Ok(())
+                });
+                at += 1;
+            }
+            false
+        });
+        all
     })
 }
 

@@ -1,9 +1,8 @@
 //! What was received, to read.
 
-use std::borrow::Cow;
 use std::ffi::{c_char, c_int};
 
-use meshwire_embed::{AttributeValue, Data, EventLayout, EventView, Inquiry, Job, Received, Reply, Result};
+use meshwire_embed::{Data, EventLayout, EventView, Inquiry, Job, OptionalAttributes, Received, Reply, Result};
 
 use crate::border::{mw_string, text};
 use crate::event::{mw_data, mw_data_kind};
@@ -125,16 +124,6 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Text of an attribute that is a slice of the event.
-fn slice<'a>(value: &AttributeValue<'a>) -> Option<&'a str> {
-    match value {
-        AttributeValue::String(Cow::Borrowed(text))
-        | AttributeValue::Uri(Cow::Borrowed(text))
-        | AttributeValue::UriReference(Cow::Borrowed(text)) => Some(text),
-        _ => None,
-    }
-}
-
 pub(crate) const fn kind_of(data: Data<'_>) -> mw_data_kind {
     match data {
         Data::Absent => mw_data_kind::MW_NO_DATA,
@@ -144,59 +133,38 @@ pub(crate) const fn kind_of(data: Data<'_>) -> mw_data_kind {
     }
 }
 
-fn data_of(event: &EventView<'_>) -> mw_data {
-    let data = event.data();
-    let bytes = data.bytes();
-    mw_data { ptr: bytes.as_ptr(), len: bytes.len(), kind: kind_of(data) as c_int }
-}
-
 impl mw_message {
     pub(crate) fn of(message: Message<'_>) -> Self {
-        let event = message.event();
-        let mut this = Self {
-            size: size_of::<Self>(),
-            id: mw_string::of(event.id()),
-            source: mw_string::of(event.source()),
-            r#type: mw_string::of(event.kind()),
-            subject: mw_string::NONE,
-            key: event.key().map_or(mw_string::NONE, mw_string::of),
-            datacontenttype: mw_string::NONE,
-            dataschema: mw_string::NONE,
-            time_ms: MW_NO_TIME,
-            data: data_of(&event),
-            topic: mw_string::NONE,
-            position: 0,
-            attempt: 0,
-            wants_stream: false,
-            gap: 0,
-            stored_ms: 0,
-            expires_at_ms: MW_NO_TIME,
-            remaining_ms: 0,
-            number: 0,
+        let ((whole, layout), come) = (message.laid_out(), message.come());
+        let part = |[start, len]: [u32; 2]| {
+            let start = start as usize;
+            whole.get(start..start + len as usize).unwrap_or_default()
         };
-        for (name, value) in event.attributes() {
-            let place = match name {
-                "subject" => &mut this.subject,
-                "datacontenttype" => &mut this.datacontenttype,
-                "dataschema" => &mut this.dataschema,
-                "time" => {
-                    if let AttributeValue::Timestamp(time) = &value {
-                        this.time_ms =
-                            time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000));
-                    }
-                    continue;
-                }
-                _ => continue,
-            };
-            *place = slice(&value).map_or(mw_string::NONE, mw_string::of);
+        let [id, source, kind, key, data] = layout.parts();
+        let data = part(data);
+        let optional = OptionalAttributes::of(whole);
+        let given = |text: Option<&[u8]>| text.map_or(mw_string::NONE, mw_string::of);
+        Self {
+            size: size_of::<Self>(),
+            id: mw_string::of(part(id)),
+            source: mw_string::of(part(source)),
+            r#type: mw_string::of(part(kind)),
+            subject: given(optional.subject),
+            key: given((key != [0, 0]).then(|| part(key))),
+            datacontenttype: given(optional.data_content_type),
+            dataschema: given(optional.data_schema),
+            time_ms: optional.time.map_or(MW_NO_TIME, |time| time.0),
+            data: mw_data { ptr: data.as_ptr(), len: data.len(), kind: kind_of(layout.data_kind()) as c_int },
+            topic: given((!come.topic.is_empty()).then_some(come.topic.as_bytes())),
+            position: come.position,
+            attempt: come.attempt,
+            wants_stream: come.wants_stream,
+            gap: come.gap,
+            stored_ms: come.stored_ms,
+            expires_at_ms: come.expires_at_ms,
+            remaining_ms: come.remaining_ms,
+            number: come.number,
         }
-        let come = message.come();
-        this.topic = if come.topic.is_empty() { mw_string::NONE } else { mw_string::of(come.topic) };
-        (this.position, this.attempt, this.gap) = (come.position, come.attempt, come.gap);
-        (this.stored_ms, this.expires_at_ms, this.remaining_ms) =
-            (come.stored_ms, come.expires_at_ms, come.remaining_ms);
-        (this.number, this.wants_stream) = (come.number, come.wants_stream);
-        this
     }
 
     /// Copies as much as the program's header has.

@@ -1,8 +1,9 @@
 //! A stream that a host asks for batches of.
 
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::{FutureExt as _, Stream, StreamExt as _};
+use futures_util::{Stream, StreamExt as _};
 use meshwire::{Error, ErrorKind, Result};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::time::{Instant, timeout};
@@ -27,15 +28,17 @@ struct Open<S> {
 impl<T, S: Stream<Item = Result<T>> + Unpin> Open<S> {
     /// Adds what is here. Nothing waits: what is taken is handed over.
     fn fill(&mut self, most: usize, batch: &mut Vec<T>) {
+        // By hand: what comes is large, and a future would move it twice more.
+        let mut context = Context::from_waker(Waker::noop());
         while batch.len() < most {
-            match self.stream.next().now_or_never() {
-                Some(Some(Ok(item))) => batch.push(item),
-                Some(Some(Err(error))) => {
+            match self.stream.poll_next_unpin(&mut context) {
+                Poll::Ready(Some(Ok(item))) => batch.push(item),
+                Poll::Ready(Some(Err(error))) => {
                     self.failed = Some(error);
                     break;
                 }
                 // An end says so again.
-                Some(None) | None => break,
+                Poll::Ready(None) | Poll::Pending => break,
             }
         }
     }

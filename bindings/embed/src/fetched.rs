@@ -35,20 +35,17 @@ impl Fetched {
 
     /// Those that the program is to have now.
     fn handed(&mut self, most: usize) -> Result<Vec<meshwire::Delivery>> {
-        let mut all = std::mem::take(self.deliveries.get_mut("receive")?).into_iter();
-        let mut handed = Vec::with_capacity(all.len().min(most));
-        while handed.len() < most
-            && let Some(mut delivery) = all.next()
-        {
-            if delivery.hand(handed.is_empty()) {
-                handed.push(delivery);
-            } else {
-                delivery.forget();
-            }
-        }
+        let mut all = std::mem::take(self.deliveries.get_mut("receive")?);
+        let mut handed = 0;
+        let lost = all.extract_if(.., |delivery| {
+            let is_lost = handed < most && !delivery.hand(handed == 0);
+            handed += usize::from(handed < most && !is_lost);
+            is_lost
+        });
+        lost.for_each(meshwire::Delivery::forget);
         // What is beyond is given back, and claims what is handed by that.
-        drop(all);
-        Ok(handed)
+        all.truncate(handed);
+        Ok(all)
     }
 
     /// Hands up to `most` of them to the program, as a batch ([`Delivery::hand`]); the rest comes again at once. Those whose lease is known to be gone, as after a

@@ -71,7 +71,7 @@ pub use meshwire::{
     AttributeValue, Bytes, Data, Error, ErrorKind, Event, EventView, Position, Receipt, Reply, Result, Retry, State,
     Stats, TimedEvent, UnixMillis,
 };
-pub use meshwire_proto::EventLayout;
+pub use meshwire_proto::{EventLayout, OptionalAttributes};
 pub use operation::Operation;
 pub use options::Options;
 pub use parted::Parted;

@@ -1,7 +1,7 @@
 """Starts a testee: `many.py SCRIPT [--many]`.
 
-With `--many` it starts one for each byte that comes, as a child in which all that a testee imports is there already, and tells with which code
-each ended. No client was made before, so a child has nothing of its parent's but the interpreter, whose start is most of what a case costs.
+With `--many` it starts one for each byte that comes, as a child in which all that a testee imports is there already, and tells on both streams
+with which code each ended. No client was made before, so a child has nothing of its parent's but the interpreter, whose start is most of what a case costs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def is_child() -> bool:
         if child == 0:
             return True
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        os.write(1, b'{"exited": %d}\n' % code)
+        for stream in (1, 2):
+            os.write(stream, b'{"exited": %d}\n' % code)
 
 
 script = sys.argv[1]

@@ -142,6 +142,21 @@ async fn a_durable_member_is_named_behind_an_escaped_slash() {
 }
 
 #[tokio::test]
+async fn a_name_with_percent_signs_is_unescaped_once() {
+    let rig = Rig::start().await;
+    for (path, name) in
+        [("50%25", "50%"), ("a%252Fb", "a%2Fb"), ("%2525", "%25"), ("%25C3%25BC", "%C3%BC"), ("%61", "a")]
+    {
+        let topic = format!("/v1/topics/{path}");
+        assert_eq!(ok(&rig, "PUT", &topic, "").await["name"], name);
+        assert_eq!(ok(&rig, "GET", &topic, "").await["name"], name);
+        assert_eq!(ok(&rig, "PUT", &format!("{topic}/groups/{path}"), "").await["name"], name);
+    }
+    let (status, _, detail) = refused(&rig, "PUT", "/v1/topics/%C3%BC", "").await;
+    assert_eq!(status, 400, "what is wrong once unescaped stays wrong: {detail}");
+}
+
+#[tokio::test]
 async fn what_is_in_use_is_not_deleted_and_the_conflict_says_by_how_many() {
     let rig = Rig::start().await;
     let mut peer = rig.session().await;

@@ -213,14 +213,14 @@ pub(super) fn entry(body: &[u8]) -> Result<(&str, &[u8]), EventError> {
 }
 
 /// Both, as every encoder writes them: one behind the other, each shorter than 128 bytes.
-fn usual_entry(body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn usual_entry(body: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, rest) = short(1, body)?;
     let (value, rest) = short(2, rest)?;
     rest.is_empty().then_some((name, value))
 }
 
 /// A field of bytes at the front whose number and length are one byte each, and what is behind it.
-fn short(number: u8, body: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn short(number: u8, body: &[u8]) -> Option<(&[u8], &[u8])> {
     let [tag, len @ ..0x80, rest @ ..] = body else {
         return None;
     };

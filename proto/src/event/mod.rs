@@ -5,6 +5,7 @@
 mod attribute;
 mod builder;
 mod layout;
+mod optional;
 mod parts;
 mod run;
 mod scan;
@@ -16,6 +17,7 @@ use std::borrow::Cow;
 pub use attribute::{AttributeValue, Attributes};
 pub use builder::{Defaults, Event};
 pub use layout::EventLayout;
+pub use optional::OptionalAttributes;
 pub use parts::EventParts;
 pub(crate) use parts::PartsData;
 pub use run::{EventRun, EventRunBuilder};

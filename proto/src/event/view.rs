@@ -368,10 +368,7 @@ impl<'a> EventView<'a> {
     #[must_use]
     pub fn time(&self) -> Option<UnixMillis> {
         match self.attribute("time")? {
-            AttributeValue::Timestamp(time) => {
-                let millis = time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000));
-                Some(UnixMillis(millis))
-            }
+            AttributeValue::Timestamp(time) => Some(super::optional::in_millis(&time)),
             _ => None,
         }
     }

@@ -67,8 +67,9 @@ func Leave(sub Handle) { C.gw_leave(C.handle(sub)) }
 func Unsubscribe(sub Handle) { C.gw_unsubscribe(C.handle(sub)) }
 
 // Pack writes messages down: what is said of them into the buffer, which is grown where it is too small, and their events into memory of their
-// own, exactly as much as they take.
-func Pack(kind int, things []Handle, heads []byte) (said, events []byte, failure *Failure) {
+// own, as much as they take. How much that is may be guessed; a bad guess costs writing them twice, and a good one wastes at most an eighth.
+func Pack(kind int, things []Handle, heads []byte, guess int) (said, events []byte, failure *Failure) {
+	events = uncleared(guess)
 	for {
 		said, kept := C.size_t(len(heads)), C.size_t(len(events))
 		var err C.handle
@@ -77,8 +78,8 @@ func Pack(kind int, things []Handle, heads []byte) (said, events []byte, failure
 		if code != 0 {
 			return nil, nil, end(code, err)
 		}
-		if int(said) <= len(heads) && int(kept) == len(events) {
-			return heads[:said], events, nil
+		if int(said) <= len(heads) && int(kept) <= len(events) && len(events)-int(kept) <= len(events)/8 {
+			return heads[:said], events[:kept:kept], nil
 		}
 		if int(said) > len(heads) {
 			heads = make([]byte, said)
