@@ -32,6 +32,8 @@ struct Defect {
     /// Of the client, and caught whatever language it is used from.
     #[serde(default)]
     every_testee: bool,
+    /// What a case that catches it must say.
+    says: Option<String>,
 }
 
 struct Programs {
@@ -44,7 +46,7 @@ struct Programs {
 struct Try<'a> {
     testee: &'a str,
     case: &'a str,
-    defect: Option<&'a str>,
+    defect: Option<&'a Defect>,
 }
 
 /// How one run of a case with planted programs ended.
@@ -65,13 +67,16 @@ impl Programs {
         command.args(["--patience-ms", PATIENCE_MS]);
         command.env("MESHWIRE_BIN", &self.gateway).env_remove("MESHWIRE_PLANTED").stdin(Stdio::null());
         if let Some(defect) = defect {
-            command.env("MESHWIRE_PLANTED", defect);
+            command.env("MESHWIRE_PLANTED", &defect.name);
         }
         let output = command.output().context("the runner cannot be started")?;
         let said = || String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         Ok(match output.status.code() {
             Some(0) => Ended::Passed,
-            Some(1) => Ended::Failed,
+            Some(1) => match defect.and_then(|defect| defect.says.as_ref()) {
+                Some(wanted) if !said().contains(wanted) => Ended::Broken(format!("without {wanted}: {}", said())),
+                _ => Ended::Failed,
+            },
             _ => Ended::Broken(said()),
         })
     }
@@ -98,7 +103,7 @@ pub(crate) fn check(
         let mut sound = BTreeSet::new();
         for defect in &chosen {
             for case in &defect.caught_by {
-                work.push(Try { testee, case, defect: Some(&defect.name) });
+                work.push(Try { testee, case, defect: Some(defect) });
                 if sound.insert(case) {
                     work.push(Try { testee, case, defect: None });
                 }
@@ -129,8 +134,8 @@ pub(crate) fn check(
 /// Prints a line; `true` when it is not as it should be.
 fn tell(Try { testee, case, defect }: &Try<'_>, ended: &Ended) -> bool {
     match (defect, ended) {
-        (Some(defect), Ended::Failed) => println!("caught   {testee} {defect}: {case}"),
-        (Some(defect), Ended::Passed) => println!("MISSED   {testee} {defect}: {case} passes"),
+        (Some(Defect { name, .. }), Ended::Failed) => println!("caught   {testee} {name}: {case}"),
+        (Some(Defect { name, .. }), Ended::Passed) => println!("MISSED   {testee} {name}: {case} passes"),
         (None, Ended::Passed) => println!("sound    {testee} {case}"),
         (None, Ended::Failed) => println!("UNSOUND  {testee} {case} fails without a defect"),
         (_, Ended::Broken(said)) => println!("BROKEN   {testee} {case}: {said}"),

@@ -74,6 +74,9 @@ pub(crate) fn conformance(workspace: &Workspace, arguments: &[&str]) -> anyhow::
         for absent in bindings::ready(workspace)?.absent {
             println!("left out: {absent}");
         }
+        for name in bindings::absent_testees(workspace) {
+            println!("left out: the testee {name}, which is not installed (C's needs cJSON, libcjson-dev in Debian)");
+        }
     }
     if !arguments.is_empty() {
         let mut command = command(workspace);

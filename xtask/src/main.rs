@@ -1,4 +1,4 @@
-//! Every chore of the project, in one program that needs only cargo.
+//! Every chore of the project, in one program that is built with cargo alone.
 //!
 //! `cargo xtask` alone lists the commands. CI calls the same words as people do.
 //!

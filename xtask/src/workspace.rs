@@ -22,6 +22,11 @@ pub(crate) enum Profile {
     Release,
 }
 
+/// Whether this is a machine that tests every commit, as its environment says.
+pub(crate) fn is_ci() -> bool {
+    std::env::var("CI").is_ok_and(|text| !["", "0", "false"].contains(&text.as_str()))
+}
+
 impl Workspace {
     /// Finds the root from where cargo says this crate is, else from the current folder upwards.
     pub(crate) fn find() -> anyhow::Result<Self> {
@@ -45,7 +50,7 @@ impl Workspace {
     pub(crate) fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = self.program(&std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.args(arguments);
-        if std::env::var_os("CI").is_some() {
+        if is_ci() {
             command.env("CARGO_INCREMENTAL", "0");
         }
         command

@@ -1,7 +1,6 @@
 //! Errors, texts and buffers across the border.
 
 use std::ffi::{CStr, CString, c_char, c_int};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use meshwire_embed::{Error, ErrorKind, Result, Retry};
@@ -80,12 +79,7 @@ impl Failure {
 
 /// Of a call: what it came to as a number, with its error in `err`, if that is not NULL. A panic is `MW_INTERNAL`.
 pub(crate) fn run(operation: &'static str, err: *mut *mut mw_error, call: impl FnOnce() -> Result<c_int>) -> c_int {
-    let result = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        drop(panic);
-        let text = format!("{operation} panicked, which is a defect of this library");
-        Err(Error::of_host(ErrorKind::Internal, operation, text))
-    });
-    match result {
+    match meshwire_embed::guarded(operation, call) {
         Ok(code) => code,
         Err(error) => fail(error.of_call(operation), err),
     }
@@ -98,14 +92,7 @@ pub(crate) fn done(operation: &'static str, err: *mut *mut mw_error, call: impl 
 
 /// As [`run`], of a call that cannot fail in a way worth telling: else `absent`.
 pub(crate) fn quiet<T>(absent: T, call: impl FnOnce() -> Result<T>) -> T {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => value,
-        Ok(Err(_)) => absent,
-        Err(panic) => {
-            drop(panic);
-            absent
-        }
-    }
+    meshwire_embed::guarded("call", call).unwrap_or(absent)
 }
 
 fn fail(error: Error, err: *mut *mut mw_error) -> c_int {

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use crate::ask::{Ask, Outcome};
 use crate::consumer::Consumer;
 use crate::local::Local;
-use crate::operation::{self, Operation, guarded};
+use crate::operation::{self, Operation, caught};
 use crate::options::Options;
 use crate::parting;
 use crate::publisher::{Publisher, Room};
@@ -140,7 +140,7 @@ impl Client {
         let running = Running::begin("connect")?;
         let options = options.clone();
         // On a thread of ours: whoever waits here writes to no socket, which might end it by a signal.
-        let connecting = guarded("connect", async move { options.connect()?.await });
+        let connecting = caught("connect", async move { options.connect()?.await });
         let ended = |_| Error::of_host(ErrorKind::Closed, "connect", "the runtime ended while the client connected");
         let mesh = running.wait("connect", async { running.handle().spawn(connecting).await.map_err(ended)? })?;
         Ok(Self::new(mesh, running))
@@ -242,7 +242,7 @@ impl Client {
             open.publisher.admitted().await;
             open.mesh.publish(topic, event).await
         };
-        open.running.wait("publish", guarded("publish", publish))
+        open.running.wait("publish", caught("publish", publish))
     }
 
     /// Begins to consume a topic with handlers of the host. How that went, the gateway's refusal too, is told where work is asked for.
@@ -359,6 +359,6 @@ impl Client {
 
     /// Waits for something on this thread.
     pub(crate) fn wait_for<T>(&self, operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
-        self.0.get(operation)?.running.wait(operation, guarded(operation, call))
+        self.0.get(operation)?.running.wait(operation, caught(operation, call))
     }
 }

@@ -72,7 +72,7 @@ pub use meshwire::{
     Stats, TimedEvent, UnixMillis,
 };
 pub use meshwire_proto::{EventLayout, OptionalAttributes};
-pub use operation::Operation;
+pub use operation::{Operation, guarded};
 pub use options::Options;
 pub use parted::Parted;
 pub use process::PerProcess;

@@ -1,7 +1,7 @@
 //! A call on its way.
 
 use std::any::Any;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_util::FutureExt as _;
 use meshwire::{Error, ErrorKind, Result, Retry};
@@ -41,7 +41,7 @@ where
         };
         let result = tokio::select! {
             biased;
-            result = guarded(operation, call) => result,
+            result = caught(operation, call) => result,
             () = cancelled => Err(by_host(operation, leaves)),
         };
         ticket.end(result);
@@ -57,9 +57,17 @@ fn by_host(operation: &'static str, leaves: bool) -> Error {
     Error::of_host(ErrorKind::Cancelled, operation, "the call was cancelled").with_retry_class(Retry::Now)
 }
 
-/// A call whose panic is an error.
-pub(crate) async fn guarded<T>(operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
+/// A call on its way whose panic is an error.
+pub(crate) async fn caught<T>(operation: &'static str, call: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(internal(operation, &*panic)))
+}
+
+/// What a host does by a call that ends in its own thread: a panic may not reach the host, and is an error.
+///
+/// # Errors
+/// Those of the call; `INTERNAL` when it panics.
+pub fn guarded<T>(operation: &'static str, call: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(internal(operation, &*panic)))
 }
 
 fn internal(operation: &'static str, panic: &(dyn Any + Send)) -> Error {

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 
 use crate::ask::Outcome;
-use crate::operation::guarded;
+use crate::operation::caught;
 use crate::queue::{Place, Queue, Ticket};
 
 /// What a publish does when the client's window is full.
@@ -225,7 +225,7 @@ const FULL: &str = "others wait for room in the window of unanswered publishes (
 /// Admits one when there is room, and has its queue told.
 async fn publish(mesh: &Mesh, late: Late) {
     let Late { topic, event, ticket, since, timed } = late;
-    let admitted = guarded("publish", async {
+    let admitted = caught("publish", async {
         match event {
             What::Whole(event) => mesh.stage(&topic, *event).await,
             What::Encoded(encoded, timing) => mesh.publish_encoded(&topic, &encoded, timing).await,

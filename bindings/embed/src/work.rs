@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use crate::operation::guarded;
+use crate::operation::caught;
 use crate::stopper::Stop;
 
 /// For the highest concurrency there is; a higher one is refused where it begins.
@@ -126,7 +126,7 @@ impl<T: Given> Works<T> {
         let (say, outcome) = oneshot::channel();
         let open = Open(Arc::new(AtomicBool::new(true)));
         let shop = Workshop { out, number: AtomicU64::new(1), open: open.clone() };
-        let run = guarded(stop.operation(), run(shop));
+        let run = caught(stop.operation(), run(shop));
         // An error means that the host has closed it.
         let mut run = Box::pin(async move { drop(say.send(run.await)) });
         // It says here what it says first, that it consumes or serves: what one client says arrives in its order.

@@ -1,8 +1,5 @@
 //! What goes wrong, as JavaScript is told it: JSON of which the other half makes its error.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use meshwire_embed::{Error, ErrorKind, Result, Retry};
 use serde_json::{Map, json};
 
@@ -37,13 +34,5 @@ pub(crate) fn invalid(operation: &'static str, problem: impl Into<String>) -> Er
 
 /// Does a call for JavaScript, which is thrown what goes wrong in it.
 pub(crate) fn guarded<T>(operation: &'static str, call: impl FnOnce() -> Result<T>) -> napi::Result<T> {
-    let done = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| Err(internal(operation, &*panic)));
-    done.map_err(|error| napi::Error::from_reason(shown(&error.of_call(operation))))
-}
-
-fn internal(operation: &'static str, panic: &(dyn Any + Send)) -> Error {
-    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    let said = said.unwrap_or("it said nothing");
-    let text = format!("{operation} panicked, which is a defect of this library: {said}");
-    Error::of_host(ErrorKind::Internal, operation, text)
+    meshwire_embed::guarded(operation, call).map_err(|error| napi::Error::from_reason(shown(&error.of_call(operation))))
 }

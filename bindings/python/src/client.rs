@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use meshwire_embed::{Ask, Draft, Options, Queue, Result, Room, State};
+use meshwire_embed::{Ask, Draft, Options, Queue, Result, Room, State, guarded};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
@@ -46,7 +46,7 @@ fn words(options: Words) -> Options {
 pub(crate) fn connect(pump: &Bound<'_, Pump>, options: Words, on_settle: Option<Py<PyAny>>) -> PyResult<Py<Pending>> {
     let home = home(pump, false, on_settle);
     let core = Arc::clone(&home.0.pump);
-    core.begin(pump.py(), Some(Of::Home(home)), |queue, tag| {
+    core.begin(pump.py(), "connect", Some(Of::Home(home)), |queue, tag| {
         meshwire_embed::Client::begin_connect(words(options), queue, tag).map(Some)
     })
 }
@@ -60,7 +60,7 @@ pub(crate) fn connect_sync(
 ) -> PyResult<Py<PyAny>> {
     let py = pump.py();
     let begin = |queue: &Queue| meshwire_embed::Client::begin_connect(words(options), queue, 0).map(Cancel::By);
-    let outcome = wait::call(py, begin, |py, late| py.detach(move || drop(late)))?;
+    let outcome = wait::call(py, "connect", begin, |py, late| py.detach(move || drop(late)))?;
     object(py, outcome, &home(pump, true, on_settle))
 }
 
@@ -95,13 +95,15 @@ impl Client {
     fn ask(slf: &Bound<'_, Self>, ask: Ask) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        let (client, home) = (this.open(ask.operation()).raise(py)?, this.home.clone());
+        let operation = ask.operation();
+        let (client, home) = (this.open(operation).raise(py)?, this.home.clone());
         if home.0.sync {
-            let outcome = wait::call(py, |queue| client.begin(ask, queue, 0).map(Cancel::By), |_, _| {})?;
+            let outcome = wait::call(py, operation, |queue| client.begin(ask, queue, 0).map(Cancel::By), |_, _| {})?;
             return object(py, outcome, &home);
         }
         let core = Arc::clone(&home.0.pump);
-        let pending = core.begin(py, Some(Of::Home(home)), |queue, tag| client.begin(ask, queue, tag).map(Some))?;
+        let begin = |queue: &Queue, tag| client.begin(ask, queue, tag).map(Some);
+        let pending = core.begin(py, operation, Some(Of::Home(home)), begin)?;
         Ok(pending.into_any())
     }
 }
@@ -124,7 +126,7 @@ impl Client {
         let (client, pump) = (this.open("publish").raise(py)?, &this.home.0.pump);
         let of = kept.then(|| Of::Failures(Arc::clone(&this.failures)));
         let room = if wait { Room::Wait } else { Room::Now };
-        pump.begin(py, of, |queue, tag| client.begin_publish(topic, event, room, queue, tag).map(|()| None))
+        pump.begin(py, "publish", of, |queue, tag| client.begin_publish(topic, event, room, queue, tag).map(|()| None))
     }
 
     /// Publishes an event, and waits for its receipt on this thread.
@@ -143,7 +145,7 @@ impl Client {
             client.begin_publish(topic, event, Room::Wait, queue, 0)?;
             Ok(Cancel::Call(&cancel))
         };
-        let outcome = wait::call(py, begin, |_, _| {})?;
+        let outcome = wait::call(py, "publish", begin, |_, _| {})?;
         object(py, outcome, &this.home)
     }
 
@@ -251,7 +253,8 @@ impl Client {
     /// Begins to consume: a stream of jobs, and how many handlers may run at once.
     fn consume(&self, topic: &Bound<'_, PyString>, options: Words) -> PyResult<(Py<PyAny>, u64)> {
         let (py, topic) = (topic.py(), argument("topic", topic)?);
-        let consumer = self.open("consume").and_then(|client| client.consume(topic, &words(options))).raise(py)?;
+        let begin = || self.open("consume")?.consume(topic, &words(options));
+        let consumer = guarded("consume", begin).raise(py)?;
         let concurrency = consumer.concurrency().raise(py)?;
         Ok((Stream::make(py, Source::Consumer(consumer), self.home.clone())?, concurrency))
     }
@@ -259,7 +262,8 @@ impl Client {
     /// Begins to serve: a stream of requests, and how many handlers may run at once.
     fn serve(&self, topic: &Bound<'_, PyString>, options: Words) -> PyResult<(Py<PyAny>, u64)> {
         let (py, topic) = (topic.py(), argument("topic", topic)?);
-        let responder = self.open("serve").and_then(|client| client.serve(topic, &words(options))).raise(py)?;
+        let begin = || self.open("serve")?.serve(topic, &words(options));
+        let responder = guarded("serve", begin).raise(py)?;
         let concurrency = responder.concurrency().raise(py)?;
         Ok((Stream::make(py, Source::Responder(responder), self.home.clone())?, concurrency))
     }

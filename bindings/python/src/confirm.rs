@@ -50,21 +50,21 @@ fn settle(held: &Bound<'_, Held>, how: Settle, queue: &Queue, tag: u64) -> Resul
 }
 
 pub(crate) fn begin(held: &Bound<'_, Held>, how: Settle) -> PyResult<Py<Pending>> {
-    let word = word(&how);
+    let (word, operation) = (word(&how), operation(&how));
     let pump = Arc::clone(&held.borrow().home.0.pump);
-    let pending = pump.begin(held.py(), None, |queue, tag| settle(held, how, queue, tag).map(Some))?;
+    let pending = pump.begin(held.py(), operation, None, |queue, tag| settle(held, how, queue, tag).map(Some))?;
     tell(held, word);
     Ok(pending)
 }
 
 pub(crate) fn wait(held: &Bound<'_, Held>, how: Settle) -> PyResult<()> {
-    let word = word(&how);
+    let (word, called) = (word(&how), operation(&how));
     let begin = |queue: &Queue| {
         let operation = settle(held, how, queue, 0)?;
         tell(held, word);
         Ok(Cancel::By(operation))
     };
-    wait::call(held.py(), begin, |_, _| {}).map(drop)
+    wait::call(held.py(), called, begin, |_, _| {}).map(drop)
 }
 
 fn extend(held: &Bound<'_, Held>, queue: &Queue, tag: u64) -> Result<Operation> {
@@ -79,9 +79,10 @@ fn extend(held: &Bound<'_, Held>, queue: &Queue, tag: u64) -> Result<Operation> 
 
 pub(crate) fn begin_extend(held: &Bound<'_, Held>) -> PyResult<Py<Pending>> {
     let pump = Arc::clone(&held.borrow().home.0.pump);
-    pump.begin(held.py(), None, |queue, tag| extend(held, queue, tag).map(Some))
+    pump.begin(held.py(), "extend_confirmed", None, |queue, tag| extend(held, queue, tag).map(Some))
 }
 
 pub(crate) fn wait_extend(held: &Bound<'_, Held>) -> PyResult<()> {
-    wait::call(held.py(), |queue| extend(held, queue, 0).map(Cancel::By), |_, _| {}).map(drop)
+    let begin = |queue: &Queue| extend(held, queue, 0).map(Cancel::By);
+    wait::call(held.py(), "extend_confirmed", begin, |_, _| {}).map(drop)
 }

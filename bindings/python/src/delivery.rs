@@ -1,6 +1,6 @@
 //! Deliveries: read, and settled without waiting.
 
-use meshwire_embed::{Error, ErrorKind, Settle};
+use meshwire_embed::{Error, ErrorKind, Settle, guarded};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -94,7 +94,7 @@ impl Held {
             taken.raise(py)?
         };
         let word = confirm::word(&how);
-        delivery.settle(how).raise(py)?;
+        guarded(operation, || delivery.settle(how)).raise(py)?;
         confirm::tell(slf, word);
         Ok(())
     }

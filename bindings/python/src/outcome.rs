@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshwire_embed::{Outcome, Result};
+use meshwire_embed::{Outcome, Queue, Result};
 use pyo3::IntoPyObjectExt as _;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
@@ -107,7 +107,8 @@ pub(crate) fn object(py: Python<'_>, outcome: Outcome, home: &Home) -> PyResult<
         Outcome::State(state) => state.name().into_py_any(py),
         Outcome::Receipt(receipt) => Ok(Py::new(py, Receipt::new(&receipt))?.into_any()),
         Outcome::Started(started) => {
-            let pending = home.0.pump.begin(py, None, |queue, tag| started.begin_receipt(queue, tag).map(|()| None))?;
+            let begin = |queue: &Queue, tag| started.begin_receipt(queue, tag).map(|()| None);
+            let pending = home.0.pump.begin(py, "publish", None, begin)?;
             Ok(pending.into_any())
         }
         Outcome::Receipts(receipts) => results(py, receipts),

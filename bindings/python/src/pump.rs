@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use meshwire_embed::{Error, Operation, Outcome, Queue, Result};
+use meshwire_embed::{Error, Operation, Outcome, Queue, Result, guarded};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -93,6 +93,7 @@ impl Core {
     pub(crate) fn begin(
         &self,
         py: Python<'_>,
+        operation: &'static str,
         of: Option<Of>,
         call: impl FnOnce(&Queue, u64) -> Result<Option<Operation>>,
     ) -> PyResult<Py<Pending>> {
@@ -116,7 +117,7 @@ impl Core {
         if let Some(slot) = self.slots().slots.get_mut(at) {
             *slot = Some(waiting);
         }
-        match call(&self.queue, tag) {
+        match guarded(operation, || call(&self.queue, tag)) {
             Ok(Some(operation)) => pending.borrow_mut(py).cancelled_by(operation),
             Ok(None) => {}
             Err(error) => {

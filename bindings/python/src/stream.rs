@@ -230,7 +230,7 @@ impl Stream {
         let Some(source) = slf.borrow().source.clone() else { return Ok(()) };
         // An outcome that it cannot have is dropped.
         let late = |_: Python<'_>, outcome| drop(slf.borrow_mut().filled(Ok(outcome)));
-        match wait::call(py, |queue| source.begin(most, wait, queue, 0).map(Cancel::By), late) {
+        match wait::call(py, "receive", |queue| source.begin(most, wait, queue, 0).map(Cancel::By), late) {
             Ok(outcome) => {
                 let filled = slf.borrow_mut().filled(Ok(outcome));
                 filled.map(drop).raise(py)
@@ -293,7 +293,8 @@ impl Stream {
             (source, std::sync::Arc::clone(&this.home.0.pump))
         };
         let of = Of::Stream(slf.clone().unbind());
-        let pending = pump.begin(py, Some(of), |queue, tag| source.begin(most, wait, queue, tag).map(Some))?;
+        let pending =
+            pump.begin(py, "receive", Some(of), |queue, tag| source.begin(most, wait, queue, tag).map(Some))?;
         // It may have come to something by now.
         if !pending.borrow(py).is_done() {
             slf.borrow_mut().asked = Some(pending.clone_ref(py));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use meshwire_embed::{Completion, Operation, Outcome, Queue, Result};
+use meshwire_embed::{Completion, Operation, Outcome, Queue, Result, guarded};
 use pyo3::prelude::*;
 
 use crate::errors::Raise as _;
@@ -41,11 +41,12 @@ fn own_queue() -> Result<Queue> {
 /// came to all the same.
 pub(crate) fn call<'a>(
     py: Python<'_>,
+    operation: &'static str,
     begin: impl FnOnce(&Queue) -> Result<Cancel<'a>>,
     late: impl FnOnce(Python<'_>, Outcome),
 ) -> PyResult<Outcome> {
     let queue = own_queue().raise(py)?;
-    let cancel = begin(&queue).raise(py)?;
+    let cancel = guarded(operation, || begin(&queue)).raise(py)?;
     let mut taken: Vec<Completion> = Vec::new();
     loop {
         py.detach(|| queue.take(1, Some(SLICE), &mut taken)).raise(py)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use meshwire_embed::{Error, ErrorKind, Handled};
+use meshwire_embed::{Error, ErrorKind, Handled, guarded};
 use pyo3::prelude::*;
 
 use crate::draft::{duration, event};
@@ -74,7 +74,7 @@ impl Job {
         match std::mem::replace(&mut message.body, Body::Gone) {
             Body::Job(job) => {
                 message.body = Body::Kept(job.readable());
-                job.end(handled).raise(py)
+                guarded("consume", || job.end(handled)).raise(py)
             }
             other => {
                 message.body = other;
@@ -178,7 +178,7 @@ impl Request {
         let pump = Arc::clone(&slf.borrow().home.0.pump);
         let message = slf.as_super().borrow();
         let Body::Request(inquiry) = &message.body else { return Err(over(py, "reply")) };
-        pump.begin(py, None, |queue, tag| inquiry.begin_reply(event, queue, tag).map(Some))
+        pump.begin(py, "reply", None, |queue, tag| inquiry.begin_reply(event, queue, tag).map(Some))
     }
 
     /// Sends one of several replies, and waits until the requester has taken it.
@@ -189,14 +189,15 @@ impl Request {
             Body::Request(inquiry) => inquiry.begin_reply(event, queue, 0).map(Cancel::By),
             _ => Err(Error::of_host(ErrorKind::Invalid, "reply", "its handler has ended before")),
         };
-        wait::call(py, begin, |_, _| {}).map(drop)
+        wait::call(py, "reply", begin, |_, _| {}).map(drop)
     }
 
     /// Sends the one reply, which ends it.
     fn answer(slf: &Bound<'_, Self>, value: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = slf.py();
         let event = event(py, value)?;
-        Self::taken(slf)?.answer(event).raise(py)
+        let inquiry = Self::taken(slf)?;
+        guarded("reply", || inquiry.answer(event)).raise(py)
     }
 
     /// There are no more replies.

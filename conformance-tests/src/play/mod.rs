@@ -124,6 +124,13 @@ impl Play {
         if let Some((on, line)) = unexpected {
             bail!("no step expected this on {on}: {}", line.value);
         }
+        // States may be passed by, and a good end comes with the program's own.
+        let is_bad = |line: &&Value| {
+            line.get("ev") == Some(&json!("error")) || line.get("err").is_some_and(|err| !err.is_null())
+        };
+        if let Some((on, line)) = self.told.iter().find_map(|(on, lines)| Some((on, lines.iter().find(is_bad)?))) {
+            bail!("no step expected this on {on}: {line}");
+        }
         Ok(None)
     }
 

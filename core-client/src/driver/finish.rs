@@ -167,6 +167,14 @@ fn drained(events: u64, held: usize, settles: u64, requests: u64) -> Result<()> 
 }
 
 impl Driver {
+    /// It panicked, which ends this client alone: whatever is waited for says so, and nothing that it was about is gone on with.
+    pub(super) fn panicked(&mut self) {
+        let text =
+            "the client's session panicked, which is a defect of this library; outcome unknown: connect a new client";
+        tracing::error!("{text}");
+        self.over = Some(Error::new(ErrorKind::Internal, "run", text));
+    }
+
     /// The runtime ends before the client did, as after a panic in `main`: what
     /// goes out without waiting goes out, so that what it held is given back at once.
     fn leave_at_once(&mut self) {
@@ -198,7 +206,8 @@ impl Drop for Driver {
         let error = self.over.take().unwrap_or_else(|| {
             Error::new(ErrorKind::Closed, "run", "the tokio runtime that the client lived on was shut down")
         });
-        let failure = Failure::new(ErrorKind::Closed, error.message());
+        let kind = if error.kind() == ErrorKind::Internal { ErrorKind::Internal } else { ErrorKind::Closed };
+        let failure = Failure::new(kind, error.message());
         let (commands, settling) = self.outbox.close(error.clone());
         for inbox in settling.iter().chain(&self.taken.settling) {
             inbox.leave_unconfirmed();

@@ -10,12 +10,14 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use meshwire_proto::frame::{FrameParser, PREFACE};
 use meshwire_proto::{Moment, UnixMillis};
 use tokio::sync::oneshot;
@@ -139,8 +141,11 @@ impl Driver {
     /// Runs until the client is closed.
     pub(crate) async fn run(mut self) {
         let mut timer = pin!(sleep_until(self.origin + NEVER));
-        poll_fn(|cx| self.poll(timer.as_mut(), cx)).await;
-        self.part().await;
+        let over = AssertUnwindSafe(poll_fn(|cx| self.poll(timer.as_mut(), cx))).catch_unwind().await;
+        match over {
+            Ok(()) => self.part().await,
+            Err(_) => self.panicked(),
+        }
     }
 
     /// Goes on until the client is over or nothing more can be done now.

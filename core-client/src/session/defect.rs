@@ -45,10 +45,12 @@ pub enum Defect {
     TopicUnnoticed,
     /// A request that is sent again over the same connection keeps its number.
     NumberReused,
+    /// A receipt is too much for it: it panics.
+    Panics,
 }
 
 impl Defect {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::ResumeWithoutReplay,
         Self::DeliveryGapsPass,
         Self::SettlesForgotten,
@@ -68,6 +70,7 @@ impl Defect {
         Self::OptionalRefused,
         Self::TopicUnnoticed,
         Self::NumberReused,
+        Self::Panics,
     ];
 
     /// The defect of that name, as it is written here.

@@ -78,6 +78,8 @@ impl Session {
     }
 
     fn receipts(&mut self, now: Moment, receipts: Receipts) -> Result<(), String> {
+        #[cfg(feature = "testing")]
+        assert!(!is_set(Defect::Panics), "it was told to");
         for receipt in receipts.receipts {
             let refused =
                 (receipt.code != 0).then(|| Failure::from_wire(receipt.code, &receipt.message, receipt.retry_after_ms));

@@ -21,6 +21,8 @@ mod network;
 mod offline;
 mod offline_file;
 mod order;
+#[cfg(feature = "testing")]
+mod panics;
 mod prefetched;
 mod proxy;
 mod publish;

@@ -17,21 +17,23 @@ mod python;
 mod snippets;
 mod stories;
 mod suites;
+mod users;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
 use crate::process::Log;
-use crate::test::{Outcome, Skip};
+use crate::test::Outcome;
 use crate::workspace::Workspace;
 
 use needs::{missing, provide};
 
 pub(crate) use gateway::Gateway;
 pub(crate) use measured::{Measured, Program, measured};
-pub(crate) use programs::{Players, installed, plant, ready, testees};
+pub(crate) use programs::{Players, absent_testees, installed, plant, ready, testees};
 pub(crate) use suites::{run, test};
+pub(crate) use users::check as users;
 
 /// How the native parts are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,17 +241,6 @@ pub(crate) fn package(workspace: &Workspace, arguments: &[&str]) -> anyhow::Resu
         println!("{} is in {}", binding.name(), workspace.shown(&shop.dist.join(binding.name())));
     }
     Ok(true)
-}
-
-/// The step `sizes`: C as users get it.
-///
-/// # Errors
-/// What failed before anything was measured.
-pub(crate) fn sizes(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Outcome> {
-    if let Some(needs) = missing(&c::C) {
-        return Ok(Outcome { skipped: vec![Skip { needs: needs.into(), test: "sizes".into() }], ..Outcome::default() });
-    }
-    c::sizes::check(workspace, log)
 }
 
 /// Users' packages are in `dist/`; others stay with what cargo builds.

@@ -81,12 +81,15 @@ pub(crate) fn testees(workspace: &Workspace) -> Vec<&'static str> {
     names.copied().filter(|name| testee(workspace, name).exists()).collect()
 }
 
+/// Testees that are not there.
+pub(crate) fn absent_testees(workspace: &Workspace) -> Vec<&'static str> {
+    let names = ALL.iter().flat_map(|binding| binding.testees());
+    names.copied().filter(|name| !testee(workspace, name).exists()).collect()
+}
+
 /// Installs the package of a binding, and remembers of what it was.
 pub(super) fn install(shop: &mut Shop<'_>, binding: &dyn Binding) -> anyhow::Result<Outcome> {
-    let record = record(shop, binding)?;
-    if record.exists() {
-        std::fs::remove_file(&record).with_context(|| format!("{} cannot be removed", record.display()))?;
-    }
+    forget(shop, binding)?;
     let sources = sources(shop, binding)?;
     let testees = binding.testees().iter().map(|name| shop.testee(name));
     for program in testees.chain([shop.player(binding.name())]) {
@@ -94,8 +97,18 @@ pub(super) fn install(shop: &mut Shop<'_>, binding: &dyn Binding) -> anyhow::Res
         let _ = std::fs::remove_file(program);
     }
     let outcome = binding.install(shop)?;
+    let record = record(shop, binding)?;
     std::fs::write(&record, sources).with_context(|| format!("{} cannot be written", record.display()))?;
     Ok(outcome)
+}
+
+/// What is installed of a binding is not taken for its package any more.
+pub(super) fn forget(shop: &Shop<'_>, binding: &dyn Binding) -> anyhow::Result<()> {
+    let record = record(shop, binding)?;
+    if record.exists() {
+        std::fs::remove_file(&record).with_context(|| format!("{} cannot be removed", record.display()))?;
+    }
+    Ok(())
 }
 
 fn is_current(shop: &Shop<'_>, binding: &dyn Binding) -> anyhow::Result<bool> {

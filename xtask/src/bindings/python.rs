@@ -102,6 +102,7 @@ impl Binding for Python {
                 copy(&sources.join("tests"), &suite)?;
                 copy(&root.join("examples/python"), &suite.join("examples"))?;
                 copy_file(&root.join("docs/python.md"), &suite.join("python.md"))?;
+                copy_file(&sources.join("README.md"), &suite.join("README.md"))?;
                 // Types are the same with each interpreter.
                 if place > 0 {
                     std::fs::remove_file(suite.join("test_types.py")).context("the suite has no test_types.py")?;
@@ -235,6 +236,7 @@ fn suite_run(shop: &mut Shop<'_>, python: &Path, suite: &Path, minor: u32) -> an
     let mut command = Command::new(python);
     command.args(["-m", "pytest", "-p", "no:cacheprovider", "-q", "-rA", "--tb=short", "--color=no"]);
     command.current_dir(suite).env_remove("PYTHONPATH").env("MESHWIRE_BIN", shop.built("meshwire"));
+    command.env("MESHWIRE_FULL", if shop.all { "1" } else { "0" });
     let finished = shop.log.run(&mut command, None)?;
     let mut outcome = Outcome::default();
     for line in &finished.lines {

@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use crate::process::{Log, show};
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, is_ci};
 use plan::Step;
 use skips::SkipList;
 use state::{Record, State};
@@ -184,7 +184,7 @@ fn close(room: &steps::Room<'_>, state: &State) -> anyhow::Result<bool> {
         println!("left out: {} needs {}", skip.test, skip.needs);
     }
     let whole = room.options.filters.is_empty() && state.records.len() == Step::plan(room.options.all).len();
-    let faults = list.faults(&skips, whole);
+    let faults = list.faults(&skips, whole, is_ci());
     for fault in &faults {
         println!("{fault}");
     }

@@ -84,7 +84,7 @@ pub(crate) fn run(room: &mut Room<'_>, step: Step) -> anyhow::Result<Outcome> {
         Step::Loom => loom(room),
         Step::Miri => miri(room),
         Step::Release => release(room),
-        Step::Sizes => bindings::sizes(room.workspace, &mut room.log),
+        Step::Sizes => bindings::users(room.workspace, &mut room.log),
         Step::Simulation => {
             let (workspace, profile) = (room.workspace, if all { Profile::Release } else { Profile::Dev });
             // In the time that others leave, even those that measure time.

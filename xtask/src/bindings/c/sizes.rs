@@ -7,7 +7,7 @@ use anyhow::Context as _;
 
 use super::programs::{self, Installed};
 use super::{ARCHIVE, Binding as _, C, Outcome, Shop, describe, libraries, play, tree};
-use crate::bindings::Quality;
+use crate::bindings::{Quality, users};
 use crate::process::Log;
 use crate::workspace::Workspace;
 
@@ -74,9 +74,8 @@ pub(super) fn tell(shelf: &Path) -> anyhow::Result<()> {
 
 /// Packs C as users get it: both libraries are no larger than their bars and optimised as a whole, and the small one says what it lacks.
 pub(in crate::bindings) fn check(workspace: &Workspace, log: &mut Log) -> anyhow::Result<Outcome> {
-    let dist = workspace.target.join("dist-checked");
     let mut shop = Shop::open(workspace, log, Quality::Dist);
-    shop.dist = dist;
+    shop.dist = users::dist(workspace);
     let mut build = workspace.cargo(&["build", "--profile", shop.quality.profile()]);
     shop.must(build.args(C.crates().iter().flat_map(|name| ["-p", name])))?;
     C.package(&mut shop)?;
