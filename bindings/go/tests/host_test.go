@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"reflect"
 	"runtime"
 	"strings"
@@ -164,46 +163,6 @@ func TestProgramsAreTestedWithFakes(t *testing.T) {
 	var n int
 	if fine(t, d.JSON(&n)); receipt.Position != 1 || n != 3 || fake.topics[0] != "orders" {
 		t.Error(receipt, n)
-	}
-}
-
-func TestAProcessMayEndAtAnyMoment(t *testing.T) {
-	for _, how := range []string{"publishing", "receiving", "handling", "exiting"} {
-		program := exec.Command(os.Args[0], "-test.run=TestTheProgramThatEnds", "-test.v=false")
-		program.Env = append(os.Environ(), "MESHWIRE_END="+how, "MESHWIRE_AT="+gateway.URL)
-		began := time.Now()
-		said, err := program.CombinedOutput()
-		var exit *exec.ExitError
-		if !errors.As(err, &exit) || exit.ExitCode() != 7 || time.Since(began) > 10*time.Second {
-			t.Errorf("%s: %v %s", how, err, said)
-		}
-	}
-}
-
-func TestTheProgramThatEnds(t *testing.T) {
-	how := os.Getenv("MESHWIRE_END")
-	if how == "" {
-		return
-	}
-	ctx := patience(t)
-	mesh := must[*meshwire.Client](t)(meshwire.Connect(ctx, os.Getenv("MESHWIRE_AT")))
-	for range 1000 {
-		must[*meshwire.Pending](t)(mesh.PublishAsync(ctx, "ending", "x"))
-	}
-	end := func() { os.Exit(7) }
-	switch how {
-	case "publishing":
-		end()
-	case "receiving":
-		sub := must[*meshwire.Subscription](t)(mesh.Subscribe(ctx, "ending", meshwire.StartEarliest()))
-		must[*meshwire.Delivery](t)(sub.Next(ctx))
-		go sub.Next(ctx)
-		end()
-	case "handling":
-		mesh.Consume(ctx, "ending", func(context.Context, *meshwire.Delivery) error { end(); return nil }, meshwire.Group("g"), meshwire.Concurrency(8))
-	default:
-		go mesh.Close()
-		end()
 	}
 }
 

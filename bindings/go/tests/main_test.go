@@ -17,6 +17,10 @@ import (
 var gateway *meshwiretest.Gateway
 
 func TestMain(m *testing.M) {
+	if how := os.Getenv("MESHWIRE_END"); how != "" {
+		endAs(how)
+		return
+	}
 	var err error
 	if gateway, err = meshwiretest.Launch(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -99,20 +99,29 @@ func page(t *testing.T) (programs, tests, parts []string) {
 	}
 	text, err := os.ReadFile(path)
 	fine(t, err)
+	left := map[string]int{}
 	for at, fenced := range strings.Split("\n"+string(text), "\n```") {
-		kind, _, _ := strings.Cut(fenced, "\n")
-		if at%2 == 1 && kind != "go" && notRun[kind] == "" {
-			t.Errorf("the page has code that nobody runs: %q", fenced)
+		if at%2 == 0 {
+			continue
 		}
-	}
-	for _, snippet := range strings.Split(string(text), "```go\n")[1:] {
-		switch code, _, _ := strings.Cut(snippet, "```"); {
+		kind, code, _ := strings.Cut(fenced, "\n")
+		switch {
+		case kind != "go":
+			if left[kind]++; notRun[kind] == "" {
+				t.Errorf("the page has code that nobody runs: %q", fenced)
+			}
 		case strings.HasPrefix(code, "package main"):
 			programs = append(programs, code)
 		case strings.HasPrefix(code, "package "):
 			tests = append(tests, code)
 		default:
 			parts = append(parts, code)
+		}
+	}
+	// One of each, so that no other one hides behind the reason.
+	for kind, why := range notRun {
+		if t.Logf("not run: %s: %s", kind, why); left[kind] != 1 {
+			t.Errorf("the page has %d of %s in place of 1", left[kind], kind)
 		}
 	}
 	if len(programs) < 1 || len(tests) < 1 || len(parts) < 6 {

@@ -16,6 +16,7 @@ const said = {
   Errors: /^NO_RESPONDERS request /,
 };
 
+// The page's commands install the package: who runs the suite runs them.
 test("every program of the page is run", () => {
   assert.deepEqual(snippets.map(([title]) => title), Object.keys(said));
   assert.equal(page.match(/```js/g).length, snippets.length);
@@ -31,6 +32,17 @@ for (const [title, source] of snippets) {
     else assert.equal(out, said[title]);
   });
 }
+
+test("the program of the README that is installed prints what it published and waits for more", async (t) => {
+  const readme = fs.readFileSync(fileURLToPath(new URL("../node_modules/meshwire/README.md", import.meta.url)), "utf8");
+  const programs = [...readme.matchAll(/```js\n([^]*?)```/g)].map(([, source]) => source);
+  assert.deepEqual([programs.length, readme.match(/^```./gm).length], [1, 1]);
+  const gateway = await Gateway.start();
+  t.after(() => gateway.kill());
+  // One that ends by itself has no signal, and one that is out of time another one.
+  const { signal, out, err } = await program(programs[0], { env: { MESHWIRE_URL: gateway.url }, until: "{ id: 1 }\n" });
+  assert.deepEqual([signal, out, err], ["SIGTERM", "{ id: 1 }\n", ""]);
+});
 
 test("the pipelined form is faster by far", async (t) => {
   const { connect } = await import("meshwire");

@@ -158,6 +158,50 @@ test("a native half that is not there is named with what to do", async () => {
   assert.match(err, /MESHWIRE_NATIVE_PATH is \/nowhere\/meshwire\.node/);
 });
 
+// The root package by itself, as npm leaves it with --omit=optional: the runner of the suite has npm do so in an empty folder.
+const alone = process.env.MESHWIRE_NODE_ALONE;
+const importing = { 'import "meshwire";': false, 'require("meshwire");': true };
+
+test("a package whose native half was left out names it, where it is for, and the command that brings it", async () => {
+  assert.ok(alone, "set MESHWIRE_NODE_ALONE to a folder into which the root package was installed with --omit=optional");
+  const { version } = JSON.parse(await fs.readFile(path.join(alone, "node_modules/meshwire/package.json"), "utf8"));
+  for (const [source, commonjs] of Object.entries(importing)) {
+    const { code, out, err } = await program(source, { commonjs, cwd: alone });
+    assert.deepEqual([code, out], [1, ""]);
+    assert.match(err, /^Error: meshwire: the native package @meshwire\/linux-x64-gnu is not installed /m);
+    assert.ok(err.includes(`(platform linux, architecture x64, libc gnu, Node ${process.versions.node})`), err);
+    assert.ok(err.includes(`\`npm install @meshwire/linux-x64-gnu@${version}\``), err);
+  }
+});
+
+test("a native half that is there and is none says why it cannot be loaded", async (t) => {
+  const folder = await fs.mkdtemp(path.join(os.tmpdir(), "meshwire-"));
+  t.after(() => fs.rm(folder, { recursive: true }));
+  const native = path.join(folder, "node_modules/@meshwire/linux-x64-gnu");
+  await fs.cp(path.join(alone, "node_modules"), path.join(folder, "node_modules"), { recursive: true });
+  await fs.mkdir(native, { recursive: true });
+  await fs.writeFile(path.join(native, "package.json"), '{ "main": "meshwire.node" }');
+  await fs.writeFile(path.join(native, "meshwire.node"), "a letter");
+  for (const [source, commonjs] of Object.entries(importing)) {
+    const { code, err } = await program(source, { commonjs, cwd: folder });
+    assert.equal(code, 1);
+    assert.match(err, /the native package @meshwire\/linux-x64-gnu cannot be loaded \(.*meshwire\.node.*\) \(platform linux/);
+  }
+});
+
+test("on another system the native half of that one is named", async () => {
+  const systems = {
+    "process.report.getReport = () => ({ header: {} });": /@meshwire\/linux-x64-musl is not installed \(platform linux, architecture x64, libc musl, /,
+    'Object.defineProperty(process, "arch", { value: "arm64" });': /@meshwire\/linux-arm64-gnu is not installed \(platform linux, architecture arm64, libc gnu, /,
+    'Object.defineProperty(process, "platform", { value: "darwin" });': /@meshwire\/darwin-x64 is not installed \(platform darwin, architecture x64, Node /,
+  };
+  for (const [pretend, named] of Object.entries(systems)) {
+    const { code, err } = await program(`${pretend} require("meshwire");`, { commonjs: true });
+    assert.equal(code, 1);
+    assert.match(err, named);
+  }
+});
+
 test("browsers and workers at the edge are told of the subprotocol", async () => {
   for (const condition of ["browser", "workerd"]) {
     const { code, err } = await program(`import { spawnSync } from "node:child_process";

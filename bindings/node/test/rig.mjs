@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 import { connect, onLog } from "meshwire";
 import { Gateway } from "meshwire/testing";
 
+const here = fileURLToPath(new URL(".", import.meta.url));
+
 // Gateways are killed and handlers fail here on purpose: what clients warn of is no news.
 onLog(() => {}, { level: "error" });
 
@@ -32,17 +34,20 @@ export async function take(subscription, count) {
   return taken;
 }
 
-/** Runs a program of its own; what it said, and how it ended. */
-export async function program(source, { args = [], commonjs = false, env = {}, cwd = fileURLToPath(new URL(".", import.meta.url)) } = {}) {
-  const child = spawn(process.execPath, [`--input-type=${commonjs ? "commonjs" : "module"}`, "-", ...args], {
+/** Runs a program of its own; what it said, and how it ended. One that never ends is ended when `until` is what it said last. */
+export async function program(source, { args = [], flags = [], commonjs = false, env = {}, until, limit = 30_000, cwd = here } = {}) {
+  const child = spawn(process.execPath, [...flags, `--input-type=${commonjs ? "commonjs" : "module"}`, "-", ...args], {
     cwd,
     env: { ...process.env, ...env },
     stdio: "pipe",
   });
   const said = { out: "", err: "" };
-  child.stdout.on("data", (text) => (said.out += text));
+  child.stdout.on("data", (text) => {
+    said.out += text;
+    if (until !== undefined && said.out.endsWith(until)) child.kill();
+  });
   child.stderr.on("data", (text) => (said.err += text));
-  const timer = setTimeout(() => child.kill("SIGKILL"), 30_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), limit);
   child.stdin.end(source);
   const [code, signal] = await once(child, "close");
   clearTimeout(timer);

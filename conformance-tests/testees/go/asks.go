@@ -4,163 +4,221 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
-	"strings"
+	"runtime"
+	"time"
 
 	meshwire "github.com/meshwire/meshwire-go"
 )
 
+// watched is a client, and what ends the telling of its states.
+type watched struct {
+	*meshwire.Client
+	stop context.CancelFunc
+}
+
+func (c command) hello() any {
+	return object{"lang": "go", "api": "goroutines", "sdk": meshwire.LinkInfo().Version, "runtime": runtime.Version(), "caps": []string{
+		"tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays", "cancel"}}
+}
+
+func (c command) connect() any {
+	var options []meshwire.ConnectOption
+	if !given(&options, c, "client_name", meshwire.ClientName) {
+		options = append(options, meshwire.ClientName("testee"))
+	}
+	spanned(&options, c, "timeout_ms", meshwire.ConnectTimeout)
+	spanned(&options, c, "wait_ms", meshwire.ConnectWait)
+	given(&options, c, "window_events", func(n int) meshwire.ConnectOption { return meshwire.PublishWindow(n, 64<<20) })
+	spans(&options, c, "reconnect_ms", meshwire.Reconnect)
+	given(&options, c, "tls_roots", meshwire.TLSRoots)
+	mesh := try(meshwire.Connect(ctx, c.text("url"), options...))
+	watch, stop := context.WithCancel(ctx)
+	next, _ := iter.Pull(mesh.States(watch))
+	tell := func() bool {
+		state, ok := next()
+		if ok {
+			say(object{"ev": "state", "on": c.text("as"), "state": state})
+		}
+		return ok
+	}
+	tell()
+	go func() {
+		for tell() {
+		}
+	}()
+	clients.Store(c.text("as"), watched{mesh, stop})
+	return object{}
+}
+
+func (c command) state() any { return object{"state": c.mesh().State()} }
+func (c command) stats() any { return try(c.mesh().Stats()).All }
+func (c command) flush() any { return done(c.mesh().Flush(ctx)) }
+func (c command) close() any { return done(c.mesh().Close()) }
+
+func (c command) drain() any {
+	until, cancel := context.WithTimeout(ctx, c.span("deadline_ms"))
+	defer cancel()
+	return done(c.mesh().Drain(until))
+}
+
+func (c command) abandon() any {
+	take[watched](&clients, c.text("on")).stop()
+	return object{}
+}
+
+func (c command) mark() any {
+	marks.Store(c.text("as"), time.Now())
+	return object{}
+}
+
 func receipt(r meshwire.Receipt) object {
-	var position any
+	line := object{"position": nil, "duplicate": r.Duplicate}
 	if r.Position != 0 {
-		position = r.Position
+		line["position"] = r.Position
 	}
-	return object{"position": position, "duplicate": r.Duplicate}
+	return line
 }
 
-func (c command) timed() meshwire.Event {
-	e := c.Event.event()
-	if c.DeliverAt != nil {
-		e.DeliverAt = *c.DeliverAt
-	}
-	if c.DeliverAfter != nil {
-		e.DeliverAfter = ms(*c.DeliverAfter)
-	}
-	if c.ExpiresIn != nil {
-		e.ExpiresIn = ms(*c.ExpiresIn)
-	}
-	return e
+func (c command) publish() any {
+	e := field[command](c, "event").event()
+	e.DeliverAt, e.DeliverAfter, e.ExpiresIn = field[time.Time](c, "deliver_at"), c.span("deliver_after_ms"), c.span("expires_in_ms")
+	return receipt(try(c.mesh().Publish(ctx, c.text("topic"), e)))
 }
 
-// ask is each command of a client as one call.
-func ask(mesh *meshwire.Client, c command) (any, error) {
-	group := ""
-	if c.Group != nil {
-		group = *c.Group
+func (c command) publishBatch() any {
+	items, shown := []any{}, []object{}
+	for _, event := range field[[]command](c, "events") {
+		items = append(items, event.event())
 	}
-	switch c.Op {
-	case "publish":
-		kept, err := mesh.Publish(ctx, c.Topic, c.timed())
-		return receipt(kept), err
-	case "publish_batch":
-		items := make([]any, len(c.Events))
-		for at, event := range c.Events {
-			items[at] = event.event()
+	for _, result := range c.mesh().PublishBatch(ctx, c.text("topic"), items...) {
+		if result.Err != nil {
+			shown = append(shown, object{"err": problem(result.Err)})
+		} else {
+			shown = append(shown, receipt(result.Receipt))
 		}
-		shown := []object{}
-		for _, result := range mesh.PublishBatch(ctx, c.Topic, items...) {
-			if result.Err != nil {
-				shown = append(shown, object{"err": problem(result.Err)})
-			} else {
-				shown = append(shown, receipt(result.Receipt))
-			}
-		}
-		return object{"receipts": shown}, nil
-	case "flush":
-		return object{}, mesh.Flush(ctx)
-	case "subscribe":
-		return subscribe(mesh, c)
-	case "consume":
-		return consume(mesh, c)
-	case "serve":
-		return serve(mesh, c)
-	case "request":
-		return request(mesh, c)
-	case "request_stream":
-		return stream(mesh, c)
-	case "stats":
-		stats, err := mesh.Stats()
-		return stats.All, err
-	case "state":
-		return object{"state": mesh.State()}, nil
-	case "drain":
-		until, cancel := context.WithTimeout(ctx, ms(c.DeadlineMs))
-		defer cancel()
-		return object{}, mesh.Drain(until)
-	case "close":
-		return object{}, mesh.Close()
-	case "create_topic", "update_topic", "delete_topic", "topics":
-		return topics(mesh, c)
-	case "groups", "update_group", "create_group", "seek_group", "delete_group":
-		return groups(mesh, c, group)
-	case "dead_letters", "dead_letter", "redrive", "purge":
-		letters := mesh.DeadLetters(c.Topic)
-		if group != "" {
-			letters = mesh.DeadLetters(c.Topic, group)
-		}
-		return deadLetters(letters, c)
 	}
-	return nil, absent("command " + c.Op)
+	return object{"receipts": shown}
 }
 
-func (c command) request() []meshwire.RequestOption {
-	var options []meshwire.RequestOption
-	given(&options, c.TimeoutMs, func(n int64) meshwire.RequestOption { return meshwire.RequestTimeout(ms(n)) })
-	if c.Retry {
-		options = append(options, meshwire.RetryRequest())
-	}
-	given(&options, c.Credit, meshwire.ReplyCredit)
+func (c command) asking() (options []meshwire.RequestOption) {
+	spanned(&options, c, "timeout_ms", meshwire.RequestTimeout)
+	flagged(&options, c, "retry", meshwire.RetryRequest)
+	given(&options, c, "credit", meshwire.ReplyCredit)
 	return options
 }
 
-func request(mesh *meshwire.Client, c command) (any, error) {
+func (c command) request() any {
 	asking, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if c.As != "" {
-		asked.put(c.As, cancel)
-	}
-	reply, err := mesh.Request(asking, c.Topic, c.Event.event(), c.request()...)
+	asked.Store(c.text("as"), cancel)
+	reply, err := c.mesh().Request(asking, c.text("topic"), field[command](c, "event").event(), c.asking()...)
 	if errors.Is(err, context.Canceled) {
-		return object{"cancelled": true}, nil
+		return object{"cancelled": true}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return message(&reply.Message), nil
+	check(err)
+	return message(&reply.Message)
 }
 
-func stream(mesh *meshwire.Client, c command) (any, error) {
-	replies, err := mesh.RequestMany(ctx, c.Topic, c.Event.event(), c.request()...)
-	if err != nil {
-		return nil, err
-	}
-	streams.put(c.As, replies)
-	return object{}, nil
+func (c command) requestStream() any {
+	asked.Store(c.text("as"), try(c.mesh().RequestMany(ctx, c.text("topic"), field[command](c, "event").event(), c.asking()...)))
+	return object{}
 }
 
-func topics(mesh *meshwire.Client, c command) (any, error) {
-	said := meshwire.TopicSettings{Durability: c.Durability, Retention: c.RetentionMs, RetentionBytes: c.Retention, Lagging: c.Lagging}
-	switch c.Op {
-	case "create_topic":
-		topic, err := mesh.Topics().Create(ctx, c.Topic, said)
-		return object{"name": topic.Name}, err
-	case "update_topic":
-		topic, err := mesh.Topics().Update(ctx, c.Topic, said)
-		return object{"name": topic.Name, "retention_ms": topic.Retention, "retention_bytes": topic.RetentionBytes, "lagging": topic.Lagging}, err
-	case "delete_topic":
-		topic, err := mesh.Topics().Delete(ctx, c.Topic, c.Force)
-		return object{"name": topic.Name}, err
+func (c command) nextReply() any {
+	reply := try(get[*meshwire.Replies](&asked, c.text("on")).Next(ctx))
+	if reply == nil {
+		return object{"end": true}
 	}
-	return listed("topics", mesh.Topics().List(ctx), func(t meshwire.Topic) object {
+	return message(&reply.Message)
+}
+
+func (c command) cancel() any {
+	switch one := take[any](&asked, c.text("on")).(type) {
+	case *meshwire.Replies:
+		check(one.Close())
+	case context.CancelFunc:
+		one()
+	}
+	return object{}
+}
+
+// listed shows all of a list, under its name.
+func listed[T any](name string, all iter.Seq2[T, error], show func(T) object) any {
+	shown := []object{}
+	for one, err := range all {
+		check(err)
+		shown = append(shown, show(one))
+	}
+	return object{name: shown}
+}
+
+// topic is the topic that a command is about, and what it says of it.
+func (c command) topic() (of *meshwire.Topics, name string, said meshwire.TopicSettings) {
+	all, _ := json.Marshal(c)
+	check(json.Unmarshal(all, &said))
+	return c.mesh().Topics(), c.text("topic"), said
+}
+
+func (c command) createTopic() any {
+	of, name, said := c.topic()
+	return object{"name": try(of.Create(ctx, name, said)).Name}
+}
+
+func (c command) updateTopic() any {
+	of, name, said := c.topic()
+	t := try(of.Update(ctx, name, said))
+	return object{"name": t.Name, "retention_ms": t.Retention, "retention_bytes": t.RetentionBytes, "lagging": t.Lagging}
+}
+
+func (c command) deleteTopic() any {
+	of, name, _ := c.topic()
+	return object{"name": try(of.Delete(ctx, name, field[bool](c, "force"))).Name}
+}
+
+func (c command) topics() any {
+	return listed("topics", c.mesh().Topics().List(ctx), func(t meshwire.Topic) object {
 		one := object{"name": t.Name, "first": t.First.Number(), "next": t.Next.Number(), "delayed": t.Delayed, "overtaken": t.Overtaken}
-		if r := t.Requests; r != nil {
-			one["requests"] = object{"members": r.Members, "open": r.Open, "late_replies": r.LateReplies}
+		if t.Requests != nil {
+			one["requests"] = t.Requests
 		}
 		return one
 	})
 }
 
-// listed shows all of a list, under its name.
-func listed[T any](name string, all iter.Seq2[T, error], show func(T) object) (any, error) {
-	shown := []object{}
-	for one, err := range all {
-		if err != nil {
-			return nil, err
-		}
-		shown = append(shown, show(one))
+// group is the group that a command is about, and what it says of it.
+func (c command) group() (of *meshwire.Groups, name string, said meshwire.GroupSettings) {
+	settings := field[command](c, "settings")
+	if backoff := [2]*meshwire.Millis{}; settings.has("backoff_ms", &backoff) {
+		said.BackoffMin, said.BackoffMax = backoff[0], backoff[1]
 	}
-	return object{name: shown}, nil
+	c.has("settings", &said)
+	return c.mesh().Groups(c.text("topic")), c.text("group"), said
+}
+
+func (c command) createGroup() any {
+	of, name, said := c.group()
+	return showGroup(try(of.Create(ctx, name, c.place("start"), said)))
+}
+
+func (c command) updateGroup() any {
+	of, name, said := c.group()
+	return showGroup(try(of.Update(ctx, name, said)))
+}
+
+func (c command) seekGroup() any {
+	of, name, _ := c.group()
+	return showGroup(try(of.Seek(ctx, name, c.place("to"))))
+}
+
+func (c command) deleteGroup() any {
+	of, name, _ := c.group()
+	return showGroup(try(of.Delete(ctx, name)))
+}
+
+func (c command) groups() any {
+	of, _, _ := c.group()
+	return listed("groups", of.List(ctx), showGroup)
 }
 
 func showGroup(g meshwire.GroupInfo) object {
@@ -177,61 +235,41 @@ func showGroup(g meshwire.GroupInfo) object {
 			"max_rate": s.MaxRate, "mode": g.Mode}}
 }
 
-func groups(mesh *meshwire.Client, c command, name string) (any, error) {
-	of := mesh.Groups(c.Topic)
-	var info meshwire.GroupInfo
-	var err error
-	switch c.Op {
-	case "update_group":
-		info, err = of.Update(ctx, name, c.Settings.group())
-	case "create_group":
-		var start meshwire.Position
-		if len(c.Start) > 0 {
-			if start, err = place(c.Start); err != nil {
-				return nil, err
-			}
-		}
-		info, err = of.Create(ctx, name, start, c.Settings.group())
-	case "seek_group":
-		var to meshwire.Position
-		if to, err = place(c.To); err != nil {
-			return nil, err
-		}
-		info, err = of.Seek(ctx, name, to)
-	case "delete_group":
-		info, err = of.Delete(ctx, name)
-	default:
-		return listed("groups", of.List(ctx), showGroup)
-	}
-	return showGroup(info), err
+// letters are the dead letters that a command is about, and their numbers; without any all of them.
+func (c command) letters() (*meshwire.DeadLetters, []uint64) {
+	return c.mesh().DeadLetters(c.text("topic"), c.text("group")), field[[]uint64](c, "numbers")
 }
 
-func deadLetters(letters *meshwire.DeadLetters, c command) (any, error) {
-	redrive, purge := letters.Redrive, letters.Purge
-	if len(c.Numbers) == 0 {
-		redrive = func(ctx context.Context, _ ...uint64) (meshwire.Redriven, error) { return letters.RedriveAll(ctx) }
-		purge = func(ctx context.Context, _ ...uint64) (uint64, error) { return letters.PurgeAll(ctx) }
-	}
-	switch c.Op {
-	case "redrive":
-		done, err := redrive(ctx, c.Numbers...)
-		shown := object{"count": done.Count}
-		if len(done.Left) > 0 {
-			shown["left"] = done.Left
-		}
-		return shown, err
-	case "purge":
-		count, err := purge(ctx, c.Numbers...)
-		return object{"count": count}, err
-	case "dead_letter":
-		number := uint64(0)
-		if len(c.Numbers) > 0 {
-			number = c.Numbers[0]
-		}
-		letter, err := letters.Get(ctx, number)
-		return showLetter(letter), err
-	}
+func (c command) deadLetters() any {
+	letters, _ := c.letters()
 	return listed("letters", letters.List(ctx), showLetter)
+}
+
+func (c command) deadLetter() any {
+	letters, numbers := c.letters()
+	return showLetter(try(letters.Get(ctx, numbers[0])))
+}
+
+func (c command) redrive() any {
+	letters, numbers := c.letters()
+	redrive := letters.Redrive
+	if len(numbers) == 0 {
+		redrive = func(ctx context.Context, _ ...uint64) (meshwire.Redriven, error) { return letters.RedriveAll(ctx) }
+	}
+	redriven := try(redrive(ctx, numbers...))
+	shown := object{"count": redriven.Count}
+	if len(redriven.Left) > 0 {
+		shown["left"] = redriven.Left
+	}
+	return shown
+}
+
+func (c command) purge() any {
+	letters, numbers := c.letters()
+	if len(numbers) == 0 {
+		return object{"count": try(letters.PurgeAll(ctx))}
+	}
+	return object{"count": try(letters.Purge(ctx, numbers...))}
 }
 
 func showLetter(l meshwire.DeadLetter) object {
@@ -241,39 +279,23 @@ func showLetter(l meshwire.DeadLetter) object {
 		shown["member"] = l.Member
 	}
 	var event object
-	if json.Unmarshal(l.Event, &event) == nil && event != nil {
-		shown["event"] = jsonEvent(event)
+	if json.Unmarshal(l.Event, &event) != nil || event == nil {
+		return shown
 	}
-	return shown
-}
-
-// jsonEvent tells of an event in the JSON format of CloudEvents as message does of one that came.
-func jsonEvent(event object) object {
-	attributes, line := object{}, object{}
-	for name, value := range event {
+	// As message tells of one that came.
+	attributes := object{}
+	line := object{"attributes": attributes}
+	for name := range event {
 		switch name {
-		case "id", "source", "type":
-			line[name] = value
-		case "specversion", "data", "data_base64":
+		case "id", "source", "type", "data":
+			line[name] = l.Attribute(name)
+		case "data_base64":
+			line["data_b64"] = l.Attribute(name)
+		case "specversion":
 		default:
-			attributes[name] = fmt.Sprint(value)
+			attributes[name] = l.Attribute(name)
 		}
 	}
-	line["attributes"] = attributes
-	data, isThere := event["data"]
-	text, isText := data.(string)
-	kind, _ := event["datacontenttype"].(string)
-	if isThere && (!isText || strings.Contains(kind, "json")) {
-		written, _ := json.Marshal(data)
-		text = string(written)
-	}
-	switch {
-	case len(text) > 1024:
-		line["data_bytes"] = len(text)
-	case isThere:
-		line["data"] = text
-	case event["data_base64"] != nil:
-		line["data_b64"] = event["data_base64"]
-	}
-	return line
+	shown["event"] = line
+	return shown
 }

@@ -4,72 +4,51 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	meshwire "github.com/meshwire/meshwire-go"
 )
 
-// lane is a subscription's loop, and what was not settled yet.
+// lane is a subscription's loop, and what was not settled yet: deliveries, and verdicts that handlers wait for.
 type lane struct {
 	name    string
 	stop    context.CancelFunc
 	stopped chan struct{}
 	sub     *meshwire.Subscription
 	// left: its loop ends as one that is left.
-	left    bool
-	mu      sync.Mutex
-	last    int
-	held    map[int]*meshwire.Delivery
-	waiting map[int]chan error
-	gates   chan struct{}
+	left  bool
+	last  atomic.Int64
+	held  sync.Map
+	gates chan struct{}
 }
 
-func newLane(name string, gate *int, stop context.CancelFunc) *lane {
-	l := &lane{name: name, stop: stop, stopped: make(chan struct{}), held: map[int]*meshwire.Delivery{}, waiting: map[int]chan error{}, gates: make(chan struct{}, 1<<20)}
-	if gate == nil {
-		close(l.gates)
-	} else {
-		l.gate(*gate)
-	}
-	lanes.put(name, l)
-	return l
+func newLane(c command) (*lane, context.Context) {
+	running, stop := context.WithCancel(ctx)
+	l := &lane{name: c.text("as"), stop: stop, stopped: make(chan struct{}), gates: make(chan struct{})}
+	lanes.Store(l.name, l)
+	return l, running
 }
 
-func (l *lane) gate(more int) {
-	for range more {
-		l.gates <- struct{}{}
-	}
-}
+func (l *lane) end(err error) { say(object{"ev": "end", "on": l.name, "err": problem(err)}) }
 
-// batch takes several at once.
-func (l *lane) batch(most int) error {
-	batch, err := l.sub.NextBatch(ctx, most)
-	for _, d := range batch {
-		l.tell(d, func(n int) { l.held[n] = d })
-	}
-	return err
-}
-
-func (l *lane) end(err error) {
-	var told any
-	if err != nil {
-		told = problem(err)
-	}
-	say(object{"ev": "end", "on": l.name, "err": told})
-}
-
-// tell tells of a delivery, which is kept under its number by then.
-func (l *lane) tell(d *meshwire.Delivery, keep func(n int)) {
-	l.mu.Lock()
-	l.last++
+// tell tells of a delivery, which is held by then.
+func (l *lane) tell(d *meshwire.Delivery, held any) {
+	n := l.last.Add(1)
+	l.held.Store(n, held)
 	line := message(&d.Message)
-	line["ev"], line["on"], line["n"] = "msg", l.name, l.last
+	line["ev"], line["on"], line["n"] = "msg", l.name, n
 	line["attempt"], line["position"], line["gap"] = d.Attempt, d.Position, d.Gap
 	if !d.Expires().IsZero() {
 		line["expires"] = true
 	}
-	keep(l.last)
-	l.mu.Unlock()
 	say(line)
+}
+
+// open lets so many more through.
+func (l *lane) open(more int) {
+	for range more {
+		l.gates <- struct{}{}
+	}
 }
 
 // passes waits for the gate, once for each delivery; false: it is to stop.
@@ -81,223 +60,200 @@ func (l *lane) passes(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-func (l *lane) stream(ctx context.Context, sub *meshwire.Subscription) {
+func (l *lane) loop(ctx context.Context) {
 	defer close(l.stopped)
 	l.passes(ctx)
-	for d, err := range sub.All(ctx) {
+	for d, err := range l.sub.All(ctx) {
 		if ctx.Err() == nil && err != nil {
 			say(object{"ev": "error", "on": l.name, "err": problem(err)})
 		} else if ctx.Err() == nil {
-			l.tell(d, func(n int) { l.held[n] = d })
+			l.tell(d, d)
 		}
 		if l.passes(ctx) {
 			continue
 		}
 		if !l.left {
 			// Before the loop is left: what it has in hand has not failed.
-			sub.Close()
+			l.sub.Close()
 		}
 		return
 	}
 	l.end(nil)
 }
 
-func subscribe(mesh *meshwire.Client, c command) (any, error) {
-	options, err := c.subscription()
-	if err != nil {
-		return nil, err
-	}
-	sub, err := mesh.Subscribe(ctx, c.Topic, options...)
-	if err != nil {
-		return nil, err
-	}
-	running, stop := context.WithCancel(ctx)
-	l := newLane(c.As, c.Gate, stop)
+func (c command) subscribe() any {
+	sub := try(c.mesh().Subscribe(ctx, c.text("topic"), subscribing[meshwire.SubscribeOption](c)...))
+	l, running := newLane(c)
 	l.sub = sub
-	go l.stream(running, sub)
-	return object{}, nil
+	if gate := 0; c.has("gate", &gate) {
+		go l.open(gate)
+	} else {
+		close(l.gates)
+	}
+	go l.loop(running)
+	return object{}
 }
 
-func consume(mesh *meshwire.Client, c command) (any, error) {
-	options, err := c.subscription()
-	if err != nil {
-		return nil, err
+func (c command) gate() any {
+	l, more := get[*lane](&lanes, c.text("on")), field[int](c, "open")
+	if !field[bool](c, "batch") {
+		go l.open(more)
+		return object{}
 	}
-	all := []meshwire.ConsumeOption{}
-	for _, option := range options {
-		all = append(all, option)
+	batch, err := l.sub.NextBatch(ctx, more)
+	for _, d := range batch {
+		l.tell(d, d)
 	}
-	given(&all, c.Concurrency, func(n int) meshwire.ConsumeOption { return meshwire.Concurrency(n) })
-	running, stop := context.WithCancel(ctx)
-	l := newLane(c.As, nil, stop)
+	return done(err)
+}
+
+func (c command) unsubscribe() any {
+	l := take[*lane](&lanes, c.text("on"))
+	l.left = field[bool](c, "left")
+	l.stop()
+	<-l.stopped
+	return object{}
+}
+
+func (c command) consume() any {
+	options := subscribing[meshwire.ConsumeOption](c)
+	given(&options, c, "concurrency", meshwire.Concurrency)
+	mesh := c.mesh()
+	l, running := newLane(c)
 	close(l.stopped)
 	go func() {
-		l.end(mesh.Consume(running, c.Topic, func(ctx context.Context, d *meshwire.Delivery) error {
+		l.end(mesh.Consume(running, c.text("topic"), func(ctx context.Context, d *meshwire.Delivery) error {
 			verdict := make(chan error, 1)
-			l.tell(d, func(n int) { l.waiting[n] = verdict })
+			l.tell(d, verdict)
 			select {
 			case err := <-verdict:
 				return err
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-		}, all...))
+		}, options...))
 	}()
-	return object{}, nil
+	return object{}
 }
 
-func settle(c command) error {
-	l, err := lanes.get(c.On, false)
-	if err != nil {
-		return err
-	}
-	for _, n := range c.N {
-		l.mu.Lock()
-		d, verdict := l.held[n], l.waiting[n]
-		delete(l.held, n)
-		delete(l.waiting, n)
-		l.mu.Unlock()
-		switch {
-		case verdict != nil && c.Op == "ack":
-			verdict <- nil
-		case verdict != nil && c.Op == "nack":
-			verdict <- errors.New(c.reason())
-		case d == nil:
-			return absent("delivery")
-		default:
-			err = one(l, n, d, c)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// settlements are the ways to settle a delivery that is in no handler.
+var settlements = map[string]func(command, *meshwire.Delivery) error{
+	"ack":                  func(_ command, d *meshwire.Delivery) error { return d.Ack() },
+	"ack confirmed":        func(_ command, d *meshwire.Delivery) error { return d.AckConfirmed(ctx) },
+	"nack":                 func(_ command, d *meshwire.Delivery) error { return d.Nack() },
+	"nack confirmed":       func(_ command, d *meshwire.Delivery) error { return d.NackConfirmed(ctx) },
+	"nack after":           func(c command, d *meshwire.Delivery) error { return d.NackAfter(c.span("delay_ms")) },
+	"nack after confirmed": func(c command, d *meshwire.Delivery) error { return d.NackAfterConfirmed(ctx, c.span("delay_ms")) },
+	"reject":               func(c command, d *meshwire.Delivery) error { return d.Reject(c.text("reason")) },
+	"reject confirmed":     func(c command, d *meshwire.Delivery) error { return d.RejectConfirmed(ctx, c.text("reason")) },
+	"extend":               func(_ command, d *meshwire.Delivery) error { return d.Extend() },
+	"extend confirmed":     func(_ command, d *meshwire.Delivery) error { return d.ExtendConfirmed(ctx) },
+	"forget":               func(_ command, d *meshwire.Delivery) error { return d.Forget() },
 }
 
-func one(l *lane, n int, d *meshwire.Delivery, c command) error {
-	switch {
-	case c.Op == "ack" && c.Confirmed:
-		return d.AckConfirmed(ctx)
-	case c.Op == "ack":
-		return d.Ack()
-	case c.Op == "nack" && c.DelayMs != nil:
-		return d.NackAfter(ms(*c.DelayMs))
-	case c.Op == "nack" && c.Confirmed:
-		return d.NackConfirmed(ctx)
-	case c.Op == "nack":
-		return d.Nack()
-	case c.Op == "reject" && c.Confirmed:
-		return d.RejectConfirmed(ctx, c.reason())
-	case c.Op == "reject":
-		return d.Reject(c.reason())
-	case c.Op == "extend":
-		l.mu.Lock()
-		l.held[n] = d
-		l.mu.Unlock()
-		if c.Confirmed {
-			return d.ExtendConfirmed(ctx)
-		}
-		return d.Extend()
+func (c command) settle() any {
+	op, l := c.text("op"), get[*lane](&lanes, c.text("on"))
+	find := take[any]
+	if op == "extend" {
+		find = get[any]
 	}
-	return d.Forget()
+	way, verdict := op, errors.New(c.text("reason"))
+	if op == "ack" {
+		verdict = nil
+	}
+	if c["delay_ms"] != nil {
+		way += " after"
+	}
+	if field[bool](c, "confirmed") {
+		way += " confirmed"
+	}
+	for _, n := range field[[]int64](c, "n") {
+		switch held := find(&l.held, n).(type) {
+		case chan error:
+			held <- verdict
+		case *meshwire.Delivery:
+			check(settlements[way](c, held))
+		}
+	}
+	return object{}
 }
 
 // serving is one who serves, and the requests that are not ended.
 type serving struct {
-	name string
 	stop context.CancelFunc
-	mu   sync.Mutex
-	last int
-	open map[int]chan order
+	last atomic.Int64
+	open sync.Map
 }
 
-// order is what the runner says to a request: a reply, or its end.
-type order struct {
-	event *meshwire.Event
-	end   error
-	done  chan error
+// question is a request that waits for what the runner says to it.
+type question struct {
+	replies   chan meshwire.Event
+	sent, end chan error
 }
 
-var errEnd = errors.New("all was said")
-
-func serve(mesh *meshwire.Client, c command) (any, error) {
-	concurrency := 16
-	if c.Concurrency != nil {
-		concurrency = *c.Concurrency
+func (c command) serve() any {
+	var options []meshwire.ServeOption
+	if !given(&options, c, "concurrency", meshwire.Concurrency) {
+		options = append(options, meshwire.Concurrency(16))
 	}
-	options := []meshwire.ServeOption{meshwire.Concurrency(concurrency)}
-	given(&options, c.Group, func(name string) meshwire.ServeOption { return meshwire.Group(name) })
+	given(&options, c, "group", meshwire.Group)
+	mesh, name := c.mesh(), c.text("as")
 	running, stop := context.WithCancel(ctx)
-	s := &serving{name: c.As, stop: stop, open: map[int]chan order{}}
-	servings.put(c.As, s)
+	s := &serving{stop: stop}
+	servings.Store(name, s)
 	go func() {
-		var told any
-		if err := mesh.ServeStream(running, c.Topic, s.handle, options...); err != nil {
-			told = problem(err)
-		}
-		say(object{"ev": "end", "on": s.name, "err": told})
-	}()
-	return object{}, nil
-}
-
-func (s *serving) handle(ctx context.Context, r *meshwire.Request, replies *meshwire.ReplySender) error {
-	orders := make(chan order, 64)
-	s.mu.Lock()
-	s.last++
-	n := s.last
-	s.open[n] = orders
-	s.mu.Unlock()
-	defer func() {
-		s.mu.Lock()
-		delete(s.open, n)
-		s.mu.Unlock()
-	}()
-	line := message(&r.Message)
-	line["ev"], line["on"], line["n"], line["stream"] = "asked", s.name, n, r.WantsStream
-	say(line)
-	for {
-		select {
-		case o := <-orders:
-			if o.event == nil {
-				if o.end == errEnd {
-					return nil
+		err := mesh.ServeStream(running, c.text("topic"), func(ctx context.Context, r *meshwire.Request, replies *meshwire.ReplySender) error {
+			n, q := s.last.Add(1), question{make(chan meshwire.Event), make(chan error), make(chan error, 1)}
+			s.open.Store(n, q)
+			defer s.open.Delete(n)
+			line := message(&r.Message)
+			line["ev"], line["on"], line["n"], line["stream"] = "asked", name, n, r.WantsStream
+			say(line)
+			for {
+				select {
+				case event := <-q.replies:
+					q.sent <- replies.Send(ctx, event)
+				case err := <-q.end:
+					return err
+				case <-ctx.Done():
+					say(object{"ev": "cancelled", "on": name, "n": n})
+					return ctx.Err()
 				}
-				return o.end
 			}
-			o.done <- replies.Send(ctx, *o.event)
-		case <-ctx.Done():
-			say(object{"ev": "cancelled", "on": s.name, "n": n})
-			return ctx.Err()
-		}
-	}
+		}, options...)
+		say(object{"ev": "end", "on": name, "err": problem(err)})
+	}()
+	return object{}
 }
 
-func answerRequest(c command) error {
-	s, err := servings.get(c.On, false)
-	if err != nil {
-		return err
+// questions are those that a command is about.
+func (c command) questions() (all []question) {
+	for _, n := range field[[]int64](c, "n") {
+		all = append(all, get[question](&get[*serving](&servings, c.text("on")).open, n))
 	}
-	for _, n := range c.N {
-		s.mu.Lock()
-		orders := s.open[n]
-		s.mu.Unlock()
-		if orders == nil {
-			return absent("request")
-		}
-		if c.Op == "end" {
-			end := errEnd
-			if c.Reason != nil {
-				end = errors.New(*c.Reason)
-			}
-			orders <- order{end: end}
-			continue
-		}
-		event := c.Event.event()
-		done := make(chan error, 1)
-		orders <- order{event: &event, done: done}
-		if err := <-done; err != nil {
-			return err
-		}
+	return all
+}
+
+func (c command) reply() any {
+	for _, q := range c.questions() {
+		q.replies <- field[command](c, "event").event()
+		check(<-q.sent)
 	}
-	return nil
+	return object{}
+}
+
+func (c command) end() any {
+	var end error
+	if reason := ""; c.has("reason", &reason) {
+		end = errors.New(reason)
+	}
+	for _, q := range c.questions() {
+		q.end <- end
+	}
+	return object{}
+}
+
+func (c command) stopServing() any {
+	get[*serving](&servings, c.text("on")).stop()
+	return object{}
 }

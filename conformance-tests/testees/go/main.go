@@ -5,11 +5,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
-	"time"
 
 	meshwire "github.com/meshwire/meshwire-go"
 )
@@ -32,184 +31,106 @@ func say(line object) {
 	}
 }
 
-// absent is what an op that names something absent answers: the case is wrong, not the client.
+// failure is an error on its way to the answer of its command.
+type failure struct{ error }
+
+func check(err error) {
+	if err != nil {
+		panic(failure{err})
+	}
+}
+
+func try[T any](value T, err error) T {
+	check(err)
+	return value
+}
+
+// done is the answer of a command that gives nothing.
+func done(err error) any {
+	check(err)
+	return object{}
+}
+
+// absent is what a command that names something absent answers: the case is wrong, not the client.
 func absent(what string) error { return fmt.Errorf("the testee knows no %s", what) }
 
-// named is what the runner gave names to.
-type named[T any] struct {
-	mu  sync.Mutex
-	all map[string]T
-}
-
-func (n *named[T]) put(name string, value T) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.all == nil {
-		n.all = map[string]T{}
+// problem tells of an error; nil: there is none.
+func problem(err error) any {
+	var e *meshwire.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return object{"code": e.Code, "num": e.Number, "retry": e.Retry, "operation": e.Operation, "message": e.Error()}
 	}
-	n.all[name] = value
+	return object{"code": "TESTEE", "message": err.Error()}
 }
 
-func (n *named[T]) get(name string, take bool) (T, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	value, ok := n.all[name]
+// What the runner gave names to: clients, lanes, servings, requests and streams, and moments.
+var clients, lanes, servings, asked, marks sync.Map
+
+func get[T any](from *sync.Map, name any) T {
+	value, _ := from.Load(name)
+	found, ok := value.(T)
 	if !ok {
-		return value, absent(name)
+		check(absent(fmt.Sprint(name)))
 	}
-	if take {
-		delete(n.all, name)
-	}
-	return value, nil
+	return found
 }
 
-// watched is a client, and what ends the telling of its states.
-type watched struct {
-	*meshwire.Client
-	stop context.CancelFunc
+func take[T any](from *sync.Map, name any) T {
+	defer from.Delete(name)
+	return get[T](from, name)
 }
 
-var (
-	clients  named[watched]
-	lanes    named[*lane]
-	servings named[*serving]
-	streams  named[*meshwire.Replies]
-	asked    named[context.CancelFunc]
-	marks    named[time.Time]
-)
+var verbs = map[string]func(command) any{
+	"hello": command.hello, "connect": command.connect, "state": command.state, "stats": command.stats, "mark": command.mark,
+	"drain": command.drain, "close": command.close, "abandon": command.abandon,
+	"publish": command.publish, "publish_batch": command.publishBatch, "flush": command.flush,
+	"subscribe": command.subscribe, "consume": command.consume, "gate": command.gate, "unsubscribe": command.unsubscribe,
+	"ack": command.settle, "nack": command.settle, "reject": command.settle, "extend": command.settle, "forget": command.settle,
+	"serve": command.serve, "reply": command.reply, "end": command.end, "stop_serving": command.stopServing,
+	"request": command.request, "request_stream": command.requestStream, "next_reply": command.nextReply, "cancel": command.cancel,
+	"topics": command.topics, "create_topic": command.createTopic, "update_topic": command.updateTopic, "delete_topic": command.deleteTopic,
+	"groups": command.groups, "create_group": command.createGroup, "update_group": command.updateGroup,
+	"seek_group": command.seekGroup, "delete_group": command.deleteGroup,
+	"dead_letters": command.deadLetters, "dead_letter": command.deadLetter, "redrive": command.redrive, "purge": command.purge,
+}
 
-func connect(c command) (any, error) {
-	name := "testee"
-	if c.ClientName != nil {
-		name = *c.ClientName
-	}
-	options := []meshwire.ConnectOption{meshwire.ClientName(name)}
-	given(&options, c.TimeoutMs, func(n int64) meshwire.ConnectOption { return meshwire.ConnectTimeout(ms(n)) })
-	given(&options, c.WaitMs, func(n int64) meshwire.ConnectOption { return meshwire.ConnectWait(ms(n)) })
-	given(&options, c.WindowEvents, func(n int) meshwire.ConnectOption { return meshwire.PublishWindow(n, 64<<20) })
-	given(&options, c.ReconnectMs, func(of [2]int64) meshwire.ConnectOption { return meshwire.Reconnect(ms(of[0]), ms(of[1])) })
-	if c.TLSRoots != "" {
-		options = append(options, meshwire.TLSRoots(c.TLSRoots))
-	}
-	mesh, err := meshwire.Connect(ctx, c.URL, options...)
-	if err != nil {
-		return nil, err
-	}
-	watch, stop := context.WithCancel(ctx)
-	told := make(chan struct{}, 1)
-	go func() {
-		for state := range mesh.States(watch) {
-			say(object{"ev": "state", "on": c.As, "state": state})
-			select {
-			case told <- struct{}{}:
-			default:
-			}
+// obey answers a command.
+func obey(c command) {
+	answer := object{"id": c["id"]}
+	defer func() {
+		switch wrong := recover().(type) {
+		case nil:
+		case failure:
+			answer["err"] = problem(wrong.error)
+		default:
+			panic(wrong)
 		}
+		say(answer)
 	}()
-	<-told
-	clients.put(c.As, watched{mesh, stop})
-	return object{}, nil
-}
-
-func obey(c command) (any, error) {
-	switch c.Op {
-	case "hello":
-		return object{"lang": "go", "api": "goroutines", "sdk": meshwire.LinkInfo().Version, "runtime": runtime.Version(), "caps": []string{
-			"tcp", "iterator", "handler", "manual_ack", "confirmed", "admin", "dead_letters", "stats", "requests", "delays", "cancel"}}, nil
-	case "connect":
-		return connect(c)
-	case "mark":
-		marks.put(c.As, time.Now())
-		return object{}, nil
-	case "gate":
-		l, err := lanes.get(c.On, false)
-		if err == nil && c.Batch {
-			err = l.batch(c.Open)
-		} else if err == nil {
-			l.gate(c.Open)
-		}
-		return object{}, err
-	case "unsubscribe":
-		l, err := lanes.get(c.On, true)
-		if err == nil {
-			l.left = c.Left
-			l.stop()
-			<-l.stopped
-		}
-		return object{}, err
-	case "ack", "nack", "reject", "extend", "forget":
-		return object{}, settle(c)
-	case "stop_serving":
-		s, err := servings.get(c.On, false)
-		if err == nil {
-			s.stop()
-		}
-		return object{}, err
-	case "reply", "end":
-		return object{}, answerRequest(c)
-	case "next_reply":
-		stream, err := streams.get(c.On, false)
-		if err != nil {
-			return nil, err
-		}
-		reply, err := stream.Next(ctx)
-		if err != nil || reply == nil {
-			return object{"end": true}, err
-		}
-		return message(&reply.Message), nil
-	case "cancel":
-		if stream, err := streams.get(c.On, true); err == nil {
-			return object{}, stream.Close()
-		}
-		cancel, err := asked.get(c.On, true)
-		if err == nil {
-			cancel()
-		}
-		return object{}, err
-	case "abandon":
-		gone, err := clients.get(c.On, true)
-		if err == nil {
-			gone.stop()
-		}
-		return object{}, err
+	verb := verbs[c.text("op")]
+	if verb == nil {
+		check(absent("command " + c.text("op")))
 	}
-	mesh, err := clients.get(c.On, false)
-	if err != nil {
-		return nil, err
-	}
-	return ask(mesh.Client, c)
+	answer["ok"] = verb(c)
 }
 
 func main() {
 	lines := bufio.NewScanner(os.Stdin)
-	lines.Buffer(make([]byte, 1<<20), 1<<28)
+	lines.Buffer(nil, 1<<28)
 	for lines.Scan() {
 		var c command
 		if err := json.Unmarshal(lines.Bytes(), &c); err != nil {
-			say(object{"id": c.ID, "err": object{"code": "UNKNOWN_COMMAND", "message": err.Error()}})
-			continue
-		}
-		if c.Op == "exit" {
-			say(object{"id": c.ID, "ok": object{}})
+			say(object{"id": c["id"], "err": object{"code": "UNKNOWN_COMMAND", "message": err.Error()}})
+		} else if c.text("op") == "exit" {
+			say(object{"id": c["id"], "ok": object{}})
 			said.Lock()
 			ended = true
 			os.Exit(0)
-		}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			answer := object{"id": c.ID}
-			if ok, err := obey(c); err != nil {
-				answer["err"] = problem(err)
-			} else {
-				answer["ok"] = ok
-			}
-			say(answer)
-		}()
-		// A goroutine begins when it likes: what the runner says next is to come behind this, unless this waits.
-		select {
-		case <-done:
-		case <-time.After(3 * time.Millisecond):
+		} else {
+			go obey(c)
 		}
 	}
 }

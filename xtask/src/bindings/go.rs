@@ -120,6 +120,7 @@ fn more(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
     let mut build = go(shop, room);
     shop.must(build.arg("build").arg("-o").arg(&programs).arg("./...").current_dir(room.join("examples")))?;
     let mut sum = stories::compare(shop, "go", |name| Command::new(programs.join(name)))?;
+    sum.add(vetted(shop, room)?);
     sum.add(vendored(shop, room)?);
     sum.add(without_cgo(shop, room)?);
     sum.add(dynamic(shop, room)?);
@@ -141,6 +142,7 @@ pub(super) fn go(shop: &Shop<'_>, room: &Path) -> Command {
     go.env("GOFLAGS", "-mod=mod -modcacherw").env("GOWORK", "off").env("GOTOOLCHAIN", "local").env_remove("GOPRIVATE");
     go.env("MESHWIRE_EXAMPLES", room.join("examples")).env("MESHWIRE_PAGE", room.join("go.md"));
     go.env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire")).env_remove("MESHWIRE_URL");
+    go.env_remove("MESHWIRE_FULL");
     go
 }
 
@@ -156,8 +158,12 @@ fn modules(shop: &Shop<'_>, room: &Path) -> PathBuf {
 fn play(shop: &mut Shop<'_>, room: &Path, flags: &[&str], name: &str) -> anyhow::Result<Outcome> {
     let mut command = go(shop, room);
     // The module has tests of what only shows from inside.
-    command.args(["test", "-v", "-count=1", "-timeout=5m"]).args(flags).args(["./...", MODULE]);
+    command.args(["test", "-v", "-count=1", "-timeout=6m"]).args(flags).args(["./...", MODULE]);
     command.current_dir(room.join("suite"));
+    // With the race detector the full size takes several times as long, and tells no more.
+    if shop.all && flags.is_empty() {
+        command.env("MESHWIRE_FULL", "1");
+    }
     counted(shop, &mut command, name)
 }
 
@@ -179,6 +185,13 @@ fn counted(shop: &mut Shop<'_>, command: &mut Command, name: &str) -> anyhow::Re
         outcome.excerpt.push(format!("({name} of Go)"));
     }
     Ok(outcome)
+}
+
+/// `go vet` of a program leaves out what it depends on, so the client and its tests are named.
+fn vetted(shop: &mut Shop<'_>, room: &Path) -> anyhow::Result<Outcome> {
+    let mut vet = go(shop, room);
+    vet.args(["vet", &format!("{MODULE}/...")]).current_dir(room.join("suite"));
+    built(shop, &mut vet, "vet of the module")
 }
 
 /// What a program keeps a copy of builds without the module cache.

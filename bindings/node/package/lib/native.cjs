@@ -36,7 +36,7 @@ function load() {
     throw new Error(
       `meshwire: the native package ${name} ${absent ? "is not installed" : `cannot be loaded (${cause.message})`} ` +
         `(platform ${process.platform}, architecture ${process.arch}${libc() ? `, libc ${libc()}` : ""}, Node ${process.versions.node}). ` +
-        `It is an optional dependency of meshwire: install it with \`npm install ${name}@${version}\`; after a lock file from another ` +
+        `It is an optional dependency of meshwire: install it with \`npm install ${name}@${version}\`, or from its tarball; after a lock file from another ` +
         `system or \`--omit=optional\`, remove node_modules and install again. A bundler must leave ${name} out of its bundle. ` +
         `To load a file of your own, set MESHWIRE_NATIVE_PATH.`,
       { cause },

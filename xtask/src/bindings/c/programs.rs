@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::{Outcome, Profile, Shop, Skip};
 use crate::bindings::gateway::Gateway;
-use crate::bindings::snippets::snippets;
+use crate::bindings::snippets::{Snippet, all_are_run, snippets};
 
 /// Where the package is installed, as `/usr/local` would be.
 pub(in crate::bindings) struct Installed(pub(in crate::bindings) PathBuf);
@@ -21,6 +21,9 @@ const AROUND: [&str; 2] = [
     "#include <meshwire.h>\n#include <stdio.h>\n#include <stdlib.h>\nint main(void) {\n  mw_client *mesh = NULL;\n  mw_error *err = NULL;\n  if (mw_connect(&mesh, NULL, NULL, &err)) goto fail;\n  {\n",
     "  }\n  mw_close(mesh, -1);\n  return 0;\nfail:\n  fprintf(stderr, \"%s: %s\\n\", mw_error_name(err), mw_error_text(err));\n  return 1;\n}\n",
 ];
+
+/// What comes before the lines of the page in a CMakeLists.txt.
+const CMAKE: &str = "cmake_minimum_required(VERSION 3.16)\nproject(start C)\nadd_executable(start ../start.c)\n";
 
 /// How a program finds the library.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -155,7 +158,7 @@ pub(in crate::bindings) fn with_cmake(shop: &mut Shop<'_>, installed: &Installed
 pub(super) fn page(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) -> anyhow::Result<Outcome> {
     std::fs::create_dir_all(folder)?;
     let page = std::fs::read_to_string(shop.workspace.root.join("docs/c.md")).context("docs/c.md cannot be read")?;
-    let mut sum = Outcome::default();
+    let mut sum = all_are_run(&page, "docs/c.md", &["c", "text", "sh", "cmake"]);
     for snippet in snippets(&page, "c") {
         let name = format!("line{}", snippet.line);
         let [before, behind] = AROUND;
@@ -166,16 +169,50 @@ pub(super) fn page(shop: &mut Shop<'_>, installed: &Installed, folder: &Path) ->
         };
         std::fs::write(folder.join(format!("{name}.c")), code)?;
         let built = Way::Shared.build(shop, installed, (folder, &name))?;
-        let gateway = Gateway::start(shop.workspace)?;
-        let mut run = Command::new(built);
-        run.env("MESHWIRE_URL", gateway.url()).env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire"));
-        let finished = shop.log.run(run.current_dir(folder), Some(Duration::from_secs(60)))?;
-        let printed: String = finished.lines.iter().flat_map(|line| [line, "\n"]).collect();
-        let good = finished.success && snippet.prints.as_ref().is_none_or(|prints| *prints == printed);
-        let shown = vec![format!("docs/c.md, line {}: the code printed", snippet.line), printed];
+        sum.add(printed(shop, folder, &built, &snippet)?);
+    }
+    sum.add(as_told(shop, installed, folder, &page)?);
+    Ok(sum)
+}
+
+/// Builds the program that the page begins with in each way that the page tells, and runs it.
+fn as_told(shop: &mut Shop<'_>, installed: &Installed, folder: &Path, page: &str) -> anyhow::Result<Outcome> {
+    let start = snippets(page, "c").into_iter().next().context("docs/c.md has no program")?;
+    std::fs::write(folder.join("start.c"), &start.code)?;
+    for commands in snippets(page, "sh") {
+        let mut run = Command::new("sh");
+        shop.must(run.args(["-ec", commands.code.as_str()]).current_dir(folder).env("P", &installed.0))?;
+    }
+    for (library, place) in [("meshwire::meshwire", "by-cmake"), ("meshwire::static", "by-cmake-static")] {
+        std::fs::create_dir_all(folder.join(place))?;
+        let lines: String = snippets(page, "cmake").into_iter().map(|lines| lines.code).collect();
+        let lines = lines.replace("meshwire::meshwire", library);
+        std::fs::write(folder.join(place).join("CMakeLists.txt"), format!("{CMAKE}{lines}"))?;
+        with_cmake(shop, installed, &folder.join(place))?;
+    }
+    let mut sum = Outcome::default();
+    for name in ["start", "start-static", "by-cmake/build/start", "by-cmake-static/build/start"] {
+        let program = folder.join(name);
+        sum.add(printed(shop, folder, &program, &start)?);
+        let needed = shop.must(Command::new("objdump").arg("-p").arg(&program))?;
+        let is_shared = needed.iter().any(|line| line.contains(super::SONAME));
+        let good = is_shared != name.contains("static");
+        let shown = vec![format!("docs/c.md: {name} is linked with the other library than the page says")];
         sum.add(Outcome::one(good, if good { Vec::new() } else { shown }));
     }
     Ok(sum)
+}
+
+/// Runs a program of the page at a gateway of its own, and compares what it prints.
+fn printed(shop: &mut Shop<'_>, folder: &Path, program: &Path, snippet: &Snippet) -> anyhow::Result<Outcome> {
+    let gateway = Gateway::start(shop.workspace)?;
+    let mut run = Command::new(program);
+    run.env("MESHWIRE_URL", gateway.url()).env("MESHWIRE_BIN", shop.workspace.built(Profile::Dev, "meshwire"));
+    let finished = shop.log.run(run.current_dir(folder), Some(Duration::from_secs(60)))?;
+    let printed: String = finished.lines.iter().flat_map(|line| [line, "\n"]).collect();
+    let good = finished.success && snippet.prints.as_ref().is_none_or(|prints| *prints == printed);
+    let shown = vec![format!("docs/c.md, line {}: {} printed", snippet.line, program.display()), printed];
+    Ok(Outcome::one(good, if good { Vec::new() } else { shown }))
 }
 
 /// Compiles a program against the shared library and what else pkg-config knows by these names.

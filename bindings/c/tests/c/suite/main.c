@@ -3,6 +3,7 @@
 
 #define GROUPS(group) \
   group(publishing)   \
+  group(offline)      \
   group(calls)        \
   group(errors)       \
   group(handlers)     \
