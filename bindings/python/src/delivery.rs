@@ -36,6 +36,20 @@ pub(crate) struct Delivery;
 #[pyclass(extends = Held, module = "meshwire._native")]
 pub(crate) struct SyncDelivery;
 
+impl Facts {
+    fn of(py: Python<'_>, delivery: &meshwire_embed::Delivery, topic: &Py<PyString>) -> PyResult<Self> {
+        let read = delivery.get().raise(py)?;
+        Ok(Self {
+            topic: topic.clone_ref(py),
+            position: read.position().number(),
+            gap: read.gap(),
+            stored: read.stored().0,
+            expires: read.expires_at().map(|at| at.0),
+            attempt: read.attempt(),
+        })
+    }
+}
+
 /// A delivery as Python holds it.
 pub(crate) fn make(
     py: Python<'_>,
@@ -43,22 +57,40 @@ pub(crate) fn make(
     topic: &Py<PyString>,
     home: &Home,
 ) -> PyResult<Py<PyAny>> {
-    let read = delivery.get().raise(py)?;
-    let facts = Facts {
-        topic: topic.clone_ref(py),
-        position: read.position().number(),
-        gap: read.gap(),
-        stored: read.stored().0,
-        expires: read.expires_at().map(|at| at.0),
-        attempt: read.attempt(),
-    };
-    let message = PyClassInitializer::from(Message::new(Body::Delivery(delivery)));
-    let held = message.add_subclass(Held { facts, home: home.clone() });
+    let facts = Facts::of(py, &delivery, topic)?;
+    whole(py, facts, Message::delivery(py, delivery, topic, home), home)
+}
+
+fn whole(py: Python<'_>, facts: Facts, message: Message, home: &Home) -> PyResult<Py<PyAny>> {
+    let held = PyClassInitializer::from(message).add_subclass(Held { facts, home: home.clone() });
     if home.0.sync {
         Ok(Py::new(py, held.add_subclass(SyncDelivery))?.into_any())
     } else {
         Ok(Py::new(py, held.add_subclass(Delivery))?.into_any())
     }
+}
+
+/// Tells the hook of one that the program let go of without a word, by a twin that is settled: the object itself is gone.
+pub(crate) fn dropped(py: Python<'_>, delivery: meshwire_embed::Delivery, topic: &Py<PyString>, home: &Home) {
+    // It may be an error that lets go of it.
+    let raised = PyErr::take(py);
+    // None in a child of fork, where it is the parent's.
+    let twin = twin(py, &delivery, topic, home);
+    drop(delivery);
+    if let Ok(twin) = twin
+        && let Ok(held) = twin.bind(py).cast::<Held>()
+    {
+        confirm::tell(held, "dropped");
+    }
+    if let Some(raised) = raised {
+        raised.restore(py);
+    }
+}
+
+fn twin(py: Python<'_>, delivery: &meshwire_embed::Delivery, topic: &Py<PyString>, home: &Home) -> PyResult<Py<PyAny>> {
+    let facts = Facts::of(py, delivery, topic)?;
+    let readable = delivery.readable().raise(py)?;
+    whole(py, facts, Message::new(Body::Kept(readable)), home)
 }
 
 /// Takes what is to be settled; its event can still be read.

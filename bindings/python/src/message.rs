@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::errors::{Raise as _, raised};
+use crate::outcome::Home;
 
 static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 static AT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -29,6 +30,8 @@ pub(crate) enum Body {
 #[pyclass(subclass, weakref, module = "meshwire._native")]
 pub(crate) struct Message {
     pub(crate) body: Body,
+    /// Of a delivery whose client has a hook for what becomes of it: what telling it takes.
+    told: Option<Box<(Py<PyString>, Home)>>,
 }
 
 fn gone() -> Error {
@@ -37,7 +40,18 @@ fn gone() -> Error {
 
 impl Message {
     pub(crate) const fn new(body: Body) -> Self {
-        Self { body }
+        Self { body, told: None }
+    }
+
+    /// A delivery, of which the hook is told when it is let go of.
+    pub(crate) fn delivery(
+        py: Python<'_>,
+        delivery: meshwire_embed::Delivery,
+        topic: &Py<PyString>,
+        home: &Home,
+    ) -> Self {
+        let told = home.0.on_settle.is_some().then(|| Box::new((topic.clone_ref(py), home.clone())));
+        Self { body: Body::Delivery(delivery), told }
     }
 
     pub(crate) fn view(&self, py: Python<'_>) -> PyResult<EventView<'_>> {
@@ -67,6 +81,17 @@ impl Message {
 
     fn unreadable(py: Python<'_>, problem: String) -> PyErr {
         raised(py, &Error::of_host(ErrorKind::Invalid, "read", problem))
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        let Some(told) = self.told.take() else { return };
+        if let Body::Delivery(delivery) = std::mem::replace(&mut self.body, Body::Gone) {
+            let (topic, home) = *told;
+            // Where the interpreter has ended nobody can be told.
+            Python::try_attach(|py| crate::delivery::dropped(py, delivery, &topic, &home));
+        }
     }
 }
 

@@ -255,7 +255,7 @@ async def test_a_handler_that_awaits_the_end_of_its_client_is_told_so_at_once(ga
 @looped
 async def test_what_the_gateway_refuses_is_raised(gateway, topic):
     async with meshwire.connect(gateway.url) as mesh:
-        await mesh.groups(topic).create("g", mode="broadcast") if False else await mesh.topics.create(topic)
+        await mesh.topics.create(topic)
         await mesh.groups(topic).create("g", max_failures=3)
         with pytest.raises(meshwire.GroupConflictError):
             await mesh.consume(topic, print, group="g", max_failures=4)

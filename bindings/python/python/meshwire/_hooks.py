@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Optional, TypeAlias, Union
@@ -15,7 +16,8 @@ from .errors import InvalidError
 
 _log = logging.getLogger("meshwire")
 
-SettledAs: TypeAlias = Literal["ack", "nack", "reject"]
+#: What became of a delivery; ``dropped``: the program let go of it without a word.
+SettledAs: TypeAlias = Literal["ack", "nack", "reject", "dropped"]
 OnPublish = Callable[[str, Event], Optional[Event]]
 OnDelivery = Callable[[Union[Delivery, SyncDelivery, Job]], object]
 OnSettle = Callable[[Union[Delivery, SyncDelivery, Job], SettledAs], object]
@@ -86,9 +88,10 @@ class Hooks:
         if self.on_delivery is not None:
             _called("on_delivery", self.on_delivery, delivery)
 
-    def settled(self, delivery: Any, word: SettledAs) -> None:
+    def settled(self, delivery: Any, word: SettledAs, is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         """Tells the hook what became of a delivery. What was said of it holds, whatever the hook raises."""
-        if self.on_settle is not None:
+        # What is let go of when the interpreter ends finds modules that are empty; so would this, hence the argument.
+        if self.on_settle is not None and not is_over():
             try:
                 _called("on_settle", self.on_settle, delivery, word)
             except Exception as problem:

@@ -85,7 +85,9 @@ def connect(
 
     Hooks are plain functions, called by the thread of that loop, and must not block: ``on_publish(topic, event)`` before each publish: the
     event that it gives back is published in place of that one, and what it raises refuses it; ``on_delivery(delivery)`` before the program
-    is handed a delivery, which is nacked and left out if it raises; ``on_settle(delivery, word)`` when it is settled, with ``ack``, ``nack`` or ``reject``.
+    is handed a delivery, which is nacked and left out if it raises; ``on_settle(delivery, word)`` when it is settled, with ``ack``, ``nack``
+    or ``reject``, and with ``dropped`` when nothing holds it any more and it was not settled: by whichever thread let go of it, and with
+    another object of the same event.
     """
     said = texts({"url": url, **options}, ConnectOptions)
     return Connecting(said, Hooks(on_publish, on_delivery, on_settle))

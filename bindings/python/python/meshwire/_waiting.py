@@ -6,6 +6,7 @@ import asyncio
 from asyncio import CancelledError, get_running_loop
 from collections.abc import Generator
 from threading import Event as Flag
+from time import monotonic
 from typing import Any
 
 from ._native import Pending, Stream
@@ -102,13 +103,23 @@ class _Flag:
 HERE = _Here()
 
 
+#: How long at most a thread waits before it hears a signal, in seconds.
+SLICE = 0.1
+
+
 def block(pending: Pending[Any], timeout: float | None) -> bool:
     """Waits for a call on this thread; whether it came to something in time. Ctrl-C is heard."""
     flag = _Flag()
     if not pending.watch(HERE, flag):
         return True
+    until = None if timeout is None else monotonic() + timeout
+    left = timeout
     try:
-        return flag.flag.wait(timeout)
+        # In slices: Python does not end the wait for a lock by a signal that came just before it.
+        while not flag.flag.wait(SLICE if left is None else min(left, SLICE)):
+            if until is not None and (left := until - monotonic()) <= 0:
+                return False
+        return True
     finally:
         pending.forget(flag)
 

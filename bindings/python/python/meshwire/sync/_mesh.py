@@ -75,7 +75,7 @@ def connect(
 ) -> Mesh:
     """Connects to a gateway: at ``url``, else ``MESHWIRE_URL``, else ``mesh://127.0.0.1:7400``.
 
-    As ``meshwire.connect``; hooks are called by the thread that publishes or receives.
+    As ``meshwire.connect``; hooks are called by the thread that publishes, receives, or lets go of a delivery.
     """
     hooks = Hooks(on_publish, on_delivery, on_settle)
     client = _native.connect_sync(_process.pump(), texts({"url": url, **options}, ConnectOptions), on_settle and hooks.settled)
