@@ -5,9 +5,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"strings"
@@ -29,8 +31,11 @@ type dying struct {
 
 func itself(w dying) dying { return w }
 
+// sub is not forgotten before the test ends, or its deliveries would be too.
 func (w dying) sub() *meshwire.Subscription {
-	return must[*meshwire.Subscription](w)(w.mesh.Subscribe(patience(w), w.to, meshwire.Group("g")))
+	sub := must[*meshwire.Subscription](w)(w.mesh.Subscribe(patience(w), w.to, meshwire.Group("g")))
+	w.Cleanup(func() { sub.Close() })
+	return sub
 }
 
 func (w dying) delivery() *meshwire.Delivery {
@@ -244,6 +249,19 @@ func mortal(t *testing.T) (*os.Process, string) {
 	return command.Process, "mesh://" + strings.TrimSpace(strings.TrimPrefix(line, "listening "))
 }
 
+// freeze stops the gateway where it stands. The signal reaches its threads one by one.
+func freeze(t *testing.T, process *os.Process) {
+	t.Helper()
+	fine(t, process.Signal(syscall.SIGSTOP))
+	threads := must[[]string](t)(filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", process.Pid)))
+	for _, thread := range threads {
+		for stands := false; !stands; runtime.Gosched() {
+			stat := string(must[[]byte](t)(os.ReadFile(thread)))
+			stands = stat[strings.LastIndexByte(stat, ')')+2] == 'T'
+		}
+	}
+}
+
 //go:noinline
 func duringItsCall(call func(ctxt) error, ctx ctxt) error { return call(ctx) }
 
@@ -304,7 +322,7 @@ func TestEveryCallEndsWhoseGatewayIsKilledInTheMiddle(t *testing.T) {
 		}
 	}
 	// It answers nothing any more, so that it is killed in the middle of all that wait.
-	fine(t, process.Signal(syscall.SIGSTOP))
+	freeze(t, process)
 	for _, call := range calls {
 		go call()
 	}
