@@ -1,4 +1,4 @@
-"""Each operation finds what its examples are about, streams end, and a wrong event or settlement is refused; which answers an operation gave is
+"""Each operation finds what its examples are about, streams and waits end soon, and a wrong event or settlement is refused; which answers an operation gave is
 kept, a line each, in the file that REACHED names."""
 
 import os
@@ -13,6 +13,8 @@ URL = os.environ["GATEWAY"]
 STREAMS = {"receive_topic", "receive_group"}
 # The bounds of timeout_ms, in milliseconds, and when a stream here ends.
 SHORTEST, LONGEST, STREAM_MS = 1, 43_200_000, 100
+# The most that a fetch may ask to wait, in milliseconds; schemathesis takes an answer after 10 seconds for a fault.
+LONGEST_WAIT = 30_000
 # Those it was started with, of what can be changed.
 LIMITS = {name: value for name, value in must(URL, "GET", "/v1/limits").items() if name.endswith("_rate")}
 seen = set()
@@ -25,6 +27,10 @@ def of(case):
 def is_good(timeout):
     text = str(timeout)
     return text.isascii() and text.isdigit() and SHORTEST <= int(text) <= LONGEST
+
+
+def is_good_wait(wait):
+    return isinstance(wait, (int, float)) and not isinstance(wait, bool) and wait == wait // 1 and 0 <= wait <= LONGEST_WAIT
 
 
 # schemathesis takes what looks escaped in a name for escaped, both when it sends a name and when it judges whether it is wrong: to it `%C3` is
@@ -58,6 +64,8 @@ def before_call(context, case, kwargs):
     # It would end with the gateway only. A timeout that is wrong stays so.
     if of(case) in STREAMS and is_good((case.query or {}).get("timeout_ms", STREAM_MS)):
         case.query = {**(case.query or {}), "timeout_ms": STREAM_MS}
+    if of(case) == "fetch" and isinstance(case.body, dict) and is_good_wait(case.body.get("wait_ms")):
+        case.body = {**case.body, "wait_ms": min(case.body["wait_ms"], STREAM_MS)}
 
 
 @schemathesis.hook

@@ -207,6 +207,10 @@ impl Group {
         }
         self.set_free(position);
         self.wait(position, key);
+        // The settings may have changed while it was out.
+        if self.is_exhausted(position) {
+            self.give_up(position);
+        }
     }
 
     /// Ends every lease that is due; `true` if one was.

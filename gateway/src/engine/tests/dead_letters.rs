@@ -392,3 +392,27 @@ fn nobody_acks_an_event_that_is_given_up_after_its_lease_has_ended() {
         assert_eq!((letters(&rig), rig.take(2)), (vec![1], vec![]), "by {given_up}");
     }
 }
+
+#[test]
+fn an_event_that_was_out_when_other_settings_gave_it_up_is_a_dead_letter_once_it_is_back() {
+    let release = SettleAs { kind: SettleKind::Release, delay: None, reason: "" };
+    for (back, failed) in [("released", 1), ("left", 1), ("left with an earlier one of its key", 2)] {
+        let mut rig = Rig::new();
+        rig.join(1, MANY);
+        rig.publish(2, Some("k"));
+        rig.take(1);
+        rig.settle(1, failed, 1, Nack);
+        let (again, ..) = rig.take(1)[0];
+        let update = admin::GroupSettings { max_failures: Some(1), ..admin::GroupSettings::default() };
+        rig.engine.update_group(TOPIC, &key("g"), &update).unwrap().unwrap();
+        rig.commit();
+        assert!(letters(&rig).is_empty(), "who has it may still ack it: {back}");
+        if back == "released" {
+            assert_eq!(rig.settle_as(1, again, 1, release), [true]);
+        } else {
+            rig.engine.leave(rig.now, TOPIC, sub(1), Leaving::Clean);
+        }
+        (0..9).for_each(|_| rig.advance(Duration::from_secs(1)));
+        assert_eq!(letters(&rig), [1], "{back}");
+    }
+}

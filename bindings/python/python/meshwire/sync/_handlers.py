@@ -113,7 +113,9 @@ class _Threads:
         until = None if error is None else monotonic() + PARTING
         try:
             for thread in self._threads:
-                thread.join(None if until is None else max(0.0, until - monotonic()))
+                # Python sees a signal that comes just before a wait when that ends.
+                while thread.is_alive() and (until is None or monotonic() < until):
+                    thread.join(LOOK)
         except BaseException as ended:
             error = error or ended
             raise
